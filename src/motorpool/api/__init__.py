@@ -1,0 +1,1 @@
+"""Kinds as data: names, schemas, defaults, validation, columns. Everything here is pure."""

@@ -1,0 +1,198 @@
+"""Everything that the Kubernetes API refuses, as exceptions that carry a ``metav1.Status``. Pure.
+
+ApiError
+    BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
+    NotAcceptable 406 · AlreadyExists 409 · Conflict 409 · Expired 410 · RequestEntityTooLarge 413
+    UnsupportedMediaType 415 · Invalid 422 · TooManyRequests 429 · InternalError 500
+    ServiceUnavailable 503 · Timeout 504
+
+The same tree is raised by both clients, whatever stood between them and the server.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from motorpool.api.meta import Object
+
+
+class FieldError(NamedTuple):
+    """One reason why an object is invalid, as Kubernetes' ``field.Error``.
+
+    *reason* is a cause reason such as ``FieldValueInvalid``; *detail* is the text after the path,
+    such as ``Invalid value: "x": must be no more than 63 characters``.
+    """
+
+    path: str
+    reason: str
+    detail: str
+
+    @classmethod
+    def required(cls, path: str, text: str = "") -> "FieldError":
+        return cls(path, "FieldValueRequired", "Required value" + (f": {text}" if text else ""))
+
+    @classmethod
+    def invalid(cls, path: str, value: Any, text: str) -> "FieldError":
+        return cls(path, "FieldValueInvalid", f"Invalid value: {_quoted(value)}: {text}")
+
+    @classmethod
+    def not_supported(cls, path: str, value: Any, supported: Sequence[str]) -> "FieldError":
+        names = ", ".join(f'"{name}"' for name in sorted(supported))
+        detail = f"Unsupported value: {_quoted(value)}: supported values: {names}"
+        return cls(path, "FieldValueNotSupported", detail)
+
+    @classmethod
+    def forbidden(cls, path: str, text: str) -> "FieldError":
+        return cls(path, "FieldValueForbidden", f"Forbidden: {text}")
+
+    @classmethod
+    def duplicate(cls, path: str, value: Any) -> "FieldError":
+        return cls(path, "FieldValueDuplicate", f"Duplicate value: {_quoted(value)}")
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+
+def _quoted(value: Any) -> str:
+    import json
+
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class ApiError(Exception):
+    """A refusal with the server's own words. ``str(error)`` is the message that kubectl prints."""
+
+    code: ClassVar[int] = 500
+    reason: ClassVar[str] = "InternalError"
+
+    def __init__(
+        self, message: str, *, details: Object | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.details = details
+        self.retry_after_s = retry_after_s
+
+    def status(self) -> Object:
+        """The ``metav1.Status`` of this refusal."""
+        status: Object = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": str(self),
+        }
+        if self.reason:
+            status["reason"] = self.reason
+        details = dict(self.details or {})
+        if self.retry_after_s is not None:
+            details["retryAfterSeconds"] = self.retry_after_s
+        if details:
+            status["details"] = details
+        status["code"] = self.code
+        return status
+
+
+class BadRequest(ApiError):
+    code = 400
+    reason = "BadRequest"
+
+
+class Unauthorized(ApiError):
+    code = 401
+    reason = "Unauthorized"
+
+
+class Forbidden(ApiError):
+    code = 403
+    reason = "Forbidden"
+
+
+class NotFound(ApiError):
+    code = 404
+    reason = "NotFound"
+
+
+class MethodNotAllowed(ApiError):
+    code = 405
+    reason = "MethodNotAllowed"
+
+
+class NotAcceptable(ApiError):
+    code = 406
+    reason = "NotAcceptable"
+
+
+class AlreadyExists(ApiError):
+    code = 409
+    reason = "AlreadyExists"
+
+
+class Conflict(ApiError):
+    code = 409
+    reason = "Conflict"
+
+
+class Expired(ApiError):
+    """The revision asked for is compacted: list again."""
+
+    code = 410
+    reason = "Expired"
+
+
+class RequestEntityTooLarge(ApiError):
+    code = 413
+    reason = "RequestEntityTooLarge"
+
+
+class UnsupportedMediaType(ApiError):
+    code = 415
+    reason = "UnsupportedMediaType"
+
+
+class Invalid(ApiError):
+    code = 422
+    reason = "Invalid"
+
+
+class TooManyRequests(ApiError):
+    code = 429
+    reason = "TooManyRequests"
+
+
+class InternalError(ApiError):
+    pass
+
+
+class ServiceUnavailable(ApiError):
+    code = 503
+    reason = "ServiceUnavailable"
+
+
+class Timeout(ApiError):
+    code = 504
+    reason = "Timeout"
+
+
+def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> Invalid:
+    """The 422 that names every field error of one object, in the server's form."""
+    qualified = f"{kind}.{group}" if group else kind
+    texts = [str(error) for error in errors]
+    listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    causes = [{"reason": e.reason, "message": e.detail, "field": e.path} for e in errors]
+    details: Object = {"name": name, "group": group, "kind": kind, "causes": causes}
+    details = {key: value for key, value in details.items() if value}
+    return Invalid(f'{qualified} "{name}" is invalid: {listed}', details=details)
+
+
+def of_status(status: Object) -> ApiError:
+    """The exception for a Status that came over the wire."""
+    code = int(status.get("code") or 500)
+    reason = str(status.get("reason") or "")
+    for cls in ApiError.__subclasses__():
+        if (cls.code, cls.reason) == (code, reason):
+            return cls(str(status.get("message", "")), details=status.get("details"))
+    for cls in ApiError.__subclasses__():
+        if cls.code == code:
+            return cls(str(status.get("message", "")), details=status.get("details"))
+    return InternalError(str(status.get("message", "")), details=status.get("details"))

@@ -1,0 +1,1 @@
+"""What the standard library lacks. Knows nothing above it; could be its own library."""

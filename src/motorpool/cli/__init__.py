@@ -1,0 +1,1 @@
+"""The words a user types: one file per verb."""

@@ -1,0 +1,1 @@
+"""The serving controllers, both engines. One folder per kind; only reconcile.py acts."""

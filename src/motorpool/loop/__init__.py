@@ -1,0 +1,1 @@
+"""The machinery every controller turns on: informers, work queues, the runner."""

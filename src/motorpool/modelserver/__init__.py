@@ -1,0 +1,1 @@
+"""The data plane. Ships alone; has never heard of Kubernetes."""

@@ -1,0 +1,1 @@
+"""Makes the Pods that are bound to this machine true."""

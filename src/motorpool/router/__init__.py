@@ -1,0 +1,1 @@
+"""Routes, Services and endpoints become an Envoy configuration, and Envoy gets it."""

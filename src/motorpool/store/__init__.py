@@ -1,0 +1,1 @@
+"""Keys, bytes and revisions in SQLite. Knows no kinds."""

@@ -1,0 +1,1 @@
+"""What a cluster brings by itself; embedded engine only. One folder per kind."""
