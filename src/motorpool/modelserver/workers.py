@@ -60,7 +60,7 @@ class Workers:
             threading.Thread(
                 target=self._work, args=(engine.slot(),), name=f"{name}-{index}", daemon=True
             )
-            for index in range(engine.nireq)
+            for index in range(engine.parallel)
         ]
         for thread in self._threads:
             thread.start()
@@ -69,10 +69,14 @@ class Workers:
     def active(self) -> int:
         return self._active
 
+    def is_quick(self, elements: int) -> bool:
+        """Whether a request of that size has proved not to be worth a thread."""
+        return self._quick >= PROOFS and elements <= self._proven
+
     async def infer(self, arrays: Sequence[Array]) -> Answer:
         """Raises Overloaded when too many wait already, ModelFault when the engine fails."""
         elements = sum(array.size for array in arrays)
-        if self._quick >= PROOFS and elements <= self._proven and not self._active:
+        if self.is_quick(elements) and not self._active:
             return self._infer_inline(arrays)
         if self._closed:
             return await self._infer_late(arrays)
