@@ -42,7 +42,7 @@ def two_inputs(directory: Path) -> None:
     save(directory, [total, twice], [a, b])
 
 
-def slow(directory: Path, size: int = 1200, layers: int = 60) -> None:
+def slow(directory: Path, size: int = 1200, layers: int = 30) -> None:
     """Some tenths of a second of matrix products."""
     x = parameter("x", [size, size])
     node = x

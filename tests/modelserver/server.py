@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE_S = 20
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(SOURCE)}
 
 
 @dataclass
@@ -110,7 +115,7 @@ def started(model: Path, *flags: str, log: Path, ready: bool = True) -> Iterator
         *flags,
     ]
     with log.open("w") as file:
-        process = subprocess.Popen(command, stderr=file, env=os.environ.copy(), text=True)
+        process = subprocess.Popen(command, stderr=file, env=environment(), text=True)
     server = Server(process, port, log)
     try:
         if ready:
@@ -129,4 +134,5 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=DEADLINE_S,
         check=False,
+        env=environment(),
     )

@@ -241,18 +241,18 @@ def test_a_body_that_is_no_request_is_told_so(server, body, status, error):
 @pytest.mark.parametrize(
     ("given", "status", "error"),
     [
-        ({**X, "data": [1]}, 400, "Invalid number of values in tensor proto container - "
-         "Expected: 4 values; Actual: 1 values; input name: x"),
+        ({**X, "data": [1]}, 400, ("Invalid number of values in tensor proto container - "
+         "Expected: 4 values; Actual: 1 values; input name: x")),
         ({**X, "data": ["a"]}, 400, "Could not parse input content. Not valid ndarray detected"),
         (X, 400, "Could not parse input content. Not valid ndarray detected"),
-        ({**NUMBERS, "shape": [4]}, 400, "Invalid number of shape dimensions - "
-         "Expected: (1,4); Actual: (4); input name: x"),
-        ({**NUMBERS, "shape": [2, 2]}, 400, "Invalid input batch size - "
-         "Expected: 1; Actual: 2; input name: x"),
-        ({**NUMBERS, "shape": [1, 2]}, 400, "Invalid input shape - "
-         "Expected: (1,4); Actual: (1,2); input name: x"),
-        ({**NUMBERS, "datatype": "INT32"}, 400, "Invalid input precision - "
-         "Expected: FP32; Actual: INT32; input name: x"),
+        ({**NUMBERS, "shape": [4]}, 400, ("Invalid number of shape dimensions - "
+         "Expected: (1,4); Actual: (4); input name: x")),
+        ({**NUMBERS, "shape": [2, 2]}, 400, ("Invalid input batch size - "
+         "Expected: 1; Actual: 2; input name: x")),
+        ({**NUMBERS, "shape": [1, 2]}, 400, ("Invalid input shape - "
+         "Expected: (1,4); Actual: (1,2); input name: x")),
+        ({**NUMBERS, "datatype": "INT32"}, 400, ("Invalid input precision - "
+         "Expected: FP32; Actual: INT32; input name: x")),
         ({**NUMBERS, "name": "z"}, 400,
          "Missing input with specific name - Required input: x"),
     ],

@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
-from motorpool.modelserver.layout import NO_LAYOUTS, Layout, Layouts, from_openvino
+from motorpool.modelserver.layout import NO_LAYOUTS, Layout, Layouts, fits, from_openvino
 from motorpool.modelserver.tensors import (
     ANY,
     BYTES,
@@ -154,20 +154,27 @@ def _own_layout(port: Any) -> Layout:
 
 def _with_layouts(model: Any, chosen: dict[str, Layout]) -> Any:
     processor = PrePostProcessor(model)
-    changed = False
-    for index, port in enumerate(model.inputs):
-        layout = chosen[_name(port, index)]
-        if layout != _own_layout(port):
-            processor.input(index).tensor().set_layout(ov.Layout(layout.request))
-            processor.input(index).model().set_layout(ov.Layout(layout.model))
-            changed = True
-    for index, port in enumerate(model.outputs):
-        layout = chosen[_name(port, index)]
-        if layout != _own_layout(port):
-            processor.output(index).tensor().set_layout(ov.Layout(layout.request))
-            processor.output(index).model().set_layout(ov.Layout(layout.model))
-            changed = True
-    return processor.build() if changed else model
+    changed = [
+        _change_layout(info(index), port, chosen[_name(port, index)])
+        for ports, info in ((model.inputs, processor.input), (model.outputs, processor.output))
+        for index, port in enumerate(ports)
+    ]
+    return processor.build() if any(changed) else model
+
+
+def _change_layout(info: Any, port: Any, layout: Layout) -> bool:
+    """Whether that made a difference."""
+    if layout == _own_layout(port):
+        return False
+    rank = port.get_partial_shape().rank
+    if rank.is_static and not fits(layout, rank.get_length()):
+        raise EngineError(
+            f"Layout incompatible with given shape - layout {layout.request}:{layout.model}, "
+            f"shape {port.get_partial_shape()}"
+        )
+    info.tensor().set_layout(ov.Layout(layout.request))
+    info.model().set_layout(ov.Layout(layout.model))
+    return True
 
 
 def _specs(ports: Sequence[Any], chosen: dict[str, Layout]) -> list[TensorSpec]:

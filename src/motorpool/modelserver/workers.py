@@ -85,7 +85,10 @@ class Workers:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._active += 1
         self._queue.put(_Job(arrays, elements, perf_counter(), future))
-        return await future
+        try:
+            return await future
+        finally:
+            self._active -= 1
 
     def close(self) -> None:
         """The threads end once they have done what was submitted before."""
@@ -112,6 +115,8 @@ class Workers:
 
     def _work(self, slot: Slot) -> None:
         while (job := self._queue.get()) is not None:
+            if job.future.cancelled():
+                continue
             started = perf_counter()
             try:
                 outputs, inferred_s = slot.infer(job.arrays)
@@ -127,7 +132,6 @@ class Workers:
             return  # The loop is closed: the server ended before this inference did.
 
     def _finish(self, job: _Job, result: "Answer | ModelFault") -> None:
-        self._active -= 1
         if isinstance(result, Answer):
             self._learn(job, result)
         if job.future.done():
