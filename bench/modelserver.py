@@ -105,7 +105,7 @@ def exchange(connection: socket.socket, request: bytes) -> int:
     """One request; the size of its response, which every other one will have."""
     connection.sendall(request)
     reply = connection.recv(1 << 20)
-    head, _, body = reply.partition(b"\r\n\r\n")
+    head, _, _ = reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), reply[:500]
     lengths = [line for line in head.lower().splitlines() if line.startswith(b"content-length:")]
     size = len(head) + 4 + int(lengths[0].split(b":")[1])
