@@ -26,7 +26,7 @@ fix: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix src tests examples scripts bench
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python bench/platform.py
+	$(BIN)/python -m bench.platform
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \
