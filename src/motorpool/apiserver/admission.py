@@ -1,12 +1,13 @@
-"""From what a client sent to what may be stored: known fields, right types, defaults, rules. Pure."""
+"""From what a client sent to what may be stored: fields, types, defaults, rules. Pure."""
 
 from collections.abc import Sequence
 
 from motorpool.api import schema
 from motorpool.api.errors import BadRequest, FieldError
+from motorpool.api.godecode import decode_error
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
-from motorpool.api.validation import validate_metadata
+from motorpool.api.structural import type_errors
 from motorpool.apiserver.options import WriteOptions
 from motorpool.apiserver.refusals import invalid
 
@@ -30,11 +31,11 @@ def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
     if problems or options.field_validation == "Ignore":
         obj = schema.without_unknown(obj, declared)
     if kind.is_custom:
-        errors = schema.type_errors(obj, declared)
+        errors = type_errors(obj, declared)
         if errors:
             raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), *errors)
     else:
-        problem = schema.decode_error(obj, declared)
+        problem = decode_error(obj, declared)
         if problem:
             raise undecodable(kind, problem)
     return obj
@@ -75,7 +76,6 @@ def fill_status(kind: Kind, obj: Object) -> None:
 def check(kind: Kind, new: Object, old: Object | None) -> None:
     """Raises Invalid with every reason there is."""
     errors: Sequence[FieldError] = [
-        *validate_metadata(kind, new, old),
         *kind.validate(new, old),
     ]
     if errors:

@@ -43,12 +43,14 @@ class ServiceAddresses:
             if address not in self._held:
                 self._held.add(address)
                 return address
-        raise InternalError("Internal error occurred: failed to allocate a serviceIP: range is full")
+        raise InternalError(
+            "Internal error occurred: failed to allocate a serviceIP: range is full"
+        )
 
     def claim(self, service: Object, address: str) -> None:
         """Takes the address that a user chose."""
         if address in self._held:
-            text = f'failed to allocate IP {address}: provided IP is already allocated'
+            text = f"failed to allocate IP {address}: provided IP is already allocated"
             error = FieldError.invalid("spec.clusterIPs", [address], text)
             raise invalid(core.SERVICE, str(service["metadata"].get("name", "")), error)
         self._held.add(address)
@@ -144,6 +146,7 @@ def keep_addresses(old: Object, new: Object) -> None:
 
 
 Keep: TypeAlias = Callable[[Object, Object], None]
+
 
 def keep_nothing(_: Object, __: Object) -> None:
     """For a kind whose updates take nothing over."""

@@ -86,9 +86,7 @@ class LocalClient:
             self._applied.popitem(last=False)
         return written.object
 
-    async def _unchanged(
-        self, memo: tuple[Kind, str, str, str], digest: bytes
-    ) -> Object | None:
+    async def _unchanged(self, memo: tuple[Kind, str, str, str], digest: bytes) -> Object | None:
         """The object, where the same apply made this very revision: again it would do nothing."""
         version, before = self._applied.get(memo, ("", b""))
         if before != digest:

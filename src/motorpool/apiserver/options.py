@@ -117,7 +117,7 @@ def delete_options(query: Query, body: Object | None) -> DeleteOptions:
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
         grace_s=_grace(body.get("gracePeriodSeconds"), query.get("gracePeriodSeconds", "")),
-        propagation=propagation,
+        propagation=propagation,  # type: ignore[arg-type]  # checked above
         dry_run=_dry_run("DeleteOptions", dry_run),
     )
 

@@ -63,9 +63,7 @@ def precondition_failed(kind: Kind, name: str, what: str, wanted: str, actual: s
 
 
 def namespace_terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
-    why = (
-        f"unable to create new content in namespace {namespace} because it is being terminated"
-    )
+    why = f"unable to create new content in namespace {namespace} because it is being terminated"
     details = _details(kind, name)
     details["causes"] = [
         {
@@ -91,12 +89,9 @@ def namespace_mismatch() -> BadRequest:
 def name_mismatch(body: str, url: str) -> BadRequest:
     if not body:
         return BadRequest(
-            f"the name of the object ({url} based on URL) was undeterminable: "
-            "name must be provided"
+            f"the name of the object ({url} based on URL) was undeterminable: name must be provided"
         )
-    return BadRequest(
-        f"the name of the object ({body}) does not match the name on the URL ({url})"
-    )
+    return BadRequest(f"the name of the object ({body}) does not match the name on the URL ({url})")
 
 
 def too_old(revision: int, oldest: int) -> Expired:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from motorpool.api import apply, core
+from motorpool.api import core
 from motorpool.api.errors import (
     AlreadyExists,
     ApiError,
@@ -23,8 +23,9 @@ from motorpool.api.errors import (
     NotFound,
 )
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object, at
+from motorpool.api.meta import Object
 from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
+from motorpool.apiserver import ownership as apply
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.scale import scale_of, with_scale
@@ -85,9 +86,7 @@ class Registry:
         while True:
             try:
                 oldest = (self.clock() - EVENT_LIFE).timestamp()
-                await self._shelf.prune(
-                    core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX
-                )
+                await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
                 await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
             except ApiError as error:
                 log.warning("upkeep of the store failed", error=str(error))
@@ -108,9 +107,7 @@ class Registry:
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
         return await self._shelf.list(kind, namespace, options)
 
-    def watch(
-        self, kind: Kind, namespace: str, options: WatchOptions
-    ) -> AsyncIterator[WatchEvent]:
+    def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
         """What happens, until cancelled or the store closes. Raises Expired."""
         return self._shelf.watch(kind, namespace, options)
 

@@ -31,8 +31,7 @@ def with_scale(kind: Kind, parent: Object, scale: Object) -> Object:
     name = str(parent["metadata"]["name"])
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise BadRequest(
-            'Scale in version "v1" cannot be handled as a Scale: '
-            "spec.replicas: expected an integer"
+            'Scale in version "v1" cannot be handled as a Scale: spec.replicas: expected an integer'
         )
     if replicas < 0:
         text = "must be greater than or equal to 0"

@@ -37,7 +37,7 @@ class Follower:
     async def events(
         self, prefix: str, after: int, bookmark_s: float | None
     ) -> AsyncIterator[WatchEvent]:
-        """Until the store closes. Raises Expired where *after* is too old or the reader too slow."""
+        """Until the store closes. Raises Expired: *after* is too old, or the reader too slow."""
         try:
             async with self._store.watch(prefix, after=after) as watch:
                 while True:
