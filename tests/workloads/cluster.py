@@ -143,10 +143,10 @@ async def until(condition, timeout_s=5):
 
 
 async def quiet(client, timeout_s=5):
-    """Waits until nothing is written for a while."""
+    """Waits until nothing is written for fifty turns of the loop."""
     async with asyncio.timeout(timeout_s):
         count = -1
         while count != len(client.writes):
             count = len(client.writes)
-            for _ in range(20):
-                await asyncio.sleep(0.001)
+            for _ in range(50):
+                await asyncio.sleep(0)
