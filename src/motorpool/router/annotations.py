@@ -74,9 +74,7 @@ def rewrite_target(annotations: Mapping[str, str]) -> str:
     return text if text.startswith("/") and not re.search(r"\s", text) else ""
 
 
-def cookie(
-    route: ObjectKey, annotations: Mapping[str, str], *, secure_only: bool
-) -> Cookie | None:
+def cookie(route: ObjectKey, annotations: Mapping[str, str], *, secure_only: bool) -> Cookie | None:
     """The sticky cookie: its generated name is the one that OpenShift's router gives.
 
     *secure_only*: the route answers over TLS alone, so that browsers may keep the cookie to TLS.

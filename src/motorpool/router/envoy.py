@@ -278,8 +278,8 @@ def _filters(entry: Entry) -> Json:
                 "session_state": {
                     "name": "envoy.http.stateful_session.cookie",
                     "typed_config": {
-                        "@type": TYPE
-                        + "envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
+                        "@type": TYPE + "envoy.extensions.http.stateful_session.cookie.v3"
+                        ".CookieBasedSessionState",
                         "cookie": cookie,
                     },
                 }

@@ -144,7 +144,10 @@ def _listener(name: str, host: str, port: int, chains: list[Json]) -> Json:
 
 
 def _filter(name: str, message: str, **config: object) -> Json:
-    return {"name": f"envoy.filters.http.{name}", "typed_config": {"@type": TYPE + message, **config}}
+    return {
+        "name": f"envoy.filters.http.{name}",
+        "typed_config": {"@type": TYPE + message, **config},
+    }
 
 
 def _connection_manager(name: str, directory: str) -> Json:
@@ -186,9 +189,7 @@ def _connection_manager(name: str, directory: str) -> Json:
                 ),
                 _filter("rbac", extensions + "rbac.v3.RBAC"),
                 _filter("stateful_session", extensions + "stateful_session.v3.StatefulSession"),
-                _filter(
-                    "router", extensions + "router.v3.Router", suppress_envoy_headers=True
-                ),
+                _filter("router", extensions + "router.v3.Router", suppress_envoy_headers=True),
             ],
         },
     }

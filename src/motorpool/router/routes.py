@@ -68,7 +68,9 @@ def entry_of(route: Object, slices: Slices) -> Entry | None:
         return None
     spec, notes, key = route["spec"], annotations_of(route), key_of(route)
     tls = _tls(spec.get("tls"))
-    ports = [(b, _ports(slices, key.namespace, b, at(spec, "port", "targetPort"))) for b in _to(spec)]
+    ports = [
+        (b, _ports(slices, key.namespace, b, at(spec, "port", "targetPort"))) for b in _to(spec)
+    ]
     backends = tuple(
         Backend(b["name"], int(at(b, "weight", default=100)), _endpoints(found))
         for b, found in ports
