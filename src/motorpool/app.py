@@ -304,13 +304,15 @@ def _end(pid: int) -> None:
 
 
 async def _stop_data_plane(data_dir: Path) -> list[str]:
-    from motorpool.node.process import stop_all
-    from motorpool.router.envoy_process import stop_recorded
+    from motorpool.node.process import stop_pods
+    from motorpool.router.envoy_process import EnvoyProcess
 
     stopped = []
-    if await stop_all(data_dir):
+    if await stop_pods(data_dir):
         stopped.append("pods and their supervisor")
-    envoy = await stop_recorded(data_dir)
-    if envoy:
-        stopped.append(f"Envoy (process {envoy})")
+    envoy = EnvoyProcess(data_dir.absolute(), Path("envoy"))
+    record = envoy.recorded()
+    if record is not None and is_alive(record.identity):
+        await envoy.stop(record)
+        stopped.append(f"Envoy (process {record.pid})")
     return stopped
