@@ -1,6 +1,7 @@
 import random
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from motorpool.api.errors import BadRequest
@@ -101,3 +102,13 @@ async def http_client(kubeconfig):
 def client(request):
     """Each of the two implementations."""
     return request.getfixturevalue(f"{request.param}_client")
+
+
+@pytest.fixture
+async def http(app):
+    transport = httpx.ASGITransport(app)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", headers=headers
+    ) as client:
+        yield client

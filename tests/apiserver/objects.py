@@ -1,4 +1,9 @@
-"""Objects that several tests begin with."""
+"""Objects that several tests begin with, and what they ask of answers."""
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+PODS = "/api/v1/namespaces/default/pods"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
 def config_map(name="a", **fields):
@@ -24,3 +29,16 @@ def deployment(name="web", replicas=1):
             },
         },
     }
+
+
+async def created(http, path, obj, **query):
+    answer = await http.post(path, json=obj, params=query)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def refusal(answer):
+    status = answer.json()
+    assert status["kind"] == "Status"
+    assert status["code"] == answer.status_code
+    return answer.status_code, status.get("reason", ""), status["message"]
