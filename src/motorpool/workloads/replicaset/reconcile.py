@@ -26,6 +26,7 @@ from motorpool.api.selectors import LabelSelector
 from motorpool.loop.informer import Change
 from motorpool.loop.ownership import BY_CONTROLLER, controllers, settle
 from motorpool.loop.ownwrites import OwnWrites
+from motorpool.loop.refusals import is_namespace_ending
 from motorpool.loop.runner import Context, Controller, own_key, owner_key
 from motorpool.workloads.replicaset.plan import Plan, plan, pod_of
 from motorpool.workloads.replicaset.status import Failure, next_available_s, status
@@ -86,7 +87,7 @@ class _ReplicaSets:
         now = self._clock()
         await self._report(replica_set, status(replica_set, present, outcome.failure, now))
         if outcome.error is not None:
-            if _is_namespace_ending(outcome.error):
+            if is_namespace_ending(outcome.error):
                 return None  # The ReplicaSet itself goes next.
             raise outcome.error
         rest = plan(replica_set, present)  # what the burst limit left
@@ -128,7 +129,7 @@ class _ReplicaSets:
                 self._record(replica_set, "SuccessfulCreate", f"Created pod: {name_of(result)}")
         if outcome.error is not None:
             outcome.failure = Failure("FailedCreate", str(outcome.error))
-            if not _is_namespace_ending(outcome.error):
+            if not is_namespace_ending(outcome.error):
                 self._record(replica_set, "FailedCreate", f"Error creating: {outcome.error}")
 
     async def _delete(self, replica_set: Object, pods: Sequence[Object], outcome: _Outcome) -> None:
@@ -159,8 +160,3 @@ class _ReplicaSets:
             self._events.record(replica_set, "Warning", reason, message, component=COMPONENT)
         else:
             self._events.record(replica_set, "Normal", reason, message, component=COMPONENT)
-
-
-def _is_namespace_ending(error: ApiError) -> bool:
-    causes = (error.details or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
