@@ -1,8 +1,8 @@
 """Whether a pod fits a node, and the scheduler's words where it does not. Pure.
 
 Theory: one pod at a time, in the order in which they came, on the first node that fits; nothing
-that runs is ever moved. A node is refused with reasons, never with a bare no, because the message is
-all that the user of a pending pod has.
+that runs is ever moved. A node is refused with reasons, never with a bare no, because the message
+is all that the user of a pending pod has.
 """
 
 from collections import Counter
