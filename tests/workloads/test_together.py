@@ -67,15 +67,23 @@ class Platform:
     async def apply(self, kind, obj):
         return await self.client.apply(kind, obj, manager="test")
 
+    async def register_node(self):
+        created = await self.client.create(core.NODE, NODE)
+        node = {**created, "status": NODE["status"]}
+        await self.client.update(core.NODE, node, subresource="status")
+
+    async def revision(self):
+        return (await self.client.list(core.NAMESPACE)).resource_version
+
     async def until(self, condition, timeout_s=20):
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.002)
 
 
-@pytest.fixture
-async def platform(tmp_path):
-    store = Store.open(tmp_path / "state.db")
+@contextlib.asynccontextmanager
+async def started(path):
+    store = Store.open(path / "state.db")
     registry = Registry(store)
     await registry.bootstrap()
     client = LocalClient(registry)
@@ -84,8 +92,6 @@ async def platform(tmp_path):
     node = PlayedNode(context)
     coroutines = [context.informers.run(), context.events.run(), node.run(), *map(run, controllers)]
     tasks = [asyncio.ensure_future(each) for each in coroutines]
-    created = await client.create(core.NODE, NODE)
-    await client.update(core.NODE, {**created, "status": NODE["status"]}, subresource="status")
     try:
         yield Platform(client, context)
         assert not any(task.done() for task in tasks)
@@ -94,6 +100,13 @@ async def platform(tmp_path):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await store.close()
+
+
+@pytest.fixture
+async def platform(tmp_path):
+    async with started(tmp_path) as platform:
+        await platform.register_node()
+        yield platform
 
 
 def deployment(name, namespace="default", image="app:1", replicas=1):
@@ -191,17 +204,23 @@ async def test_foreground_deletion_of_a_deployment_ends_with_the_deployment(plat
     assert (await platform.client.list(core.POD)).items == []
 
 
-async def test_nothing_is_written_once_all_is_true(platform):
-    await platform.apply(core.SERVICE, service("web"))
-    await platform.apply(apps.DEPLOYMENT, deployment("web"))
-    await platform.until(lambda: is_rolled_out(platform) and ready_endpoints(platform) == 1)
-    await platform.until(lambda: len(platform.all(core.CONFIG_MAP)) == 4)
-    await asyncio.sleep(0.1)  # What was under way may end.
-    before = (await platform.client.list(core.NAMESPACE)).resource_version
+async def test_nothing_is_written_once_all_is_true_nor_after_a_restart(tmp_path):
+    async with started(tmp_path) as platform:
+        await platform.register_node()
+        await platform.apply(core.SERVICE, service("web"))
+        await platform.apply(apps.DEPLOYMENT, deployment("web"))
+        await platform.until(lambda: is_rolled_out(platform) and ready_endpoints(platform) == 1)
+        await platform.until(lambda: len(platform.all(core.CONFIG_MAP)) == 4)
+        await asyncio.sleep(0.1)  # What was under way may end.
+        before = await platform.revision()
+        await asyncio.sleep(0.1)
+        assert await platform.revision() == before
 
-    await asyncio.sleep(0.2)
-
-    assert (await platform.client.list(core.NAMESPACE)).resource_version == before
+    async with started(tmp_path) as platform:
+        await platform.context.informers.synced()
+        await asyncio.sleep(0.1)
+        assert is_rolled_out(platform)
+        assert await platform.revision() == before
 
 
 @pytest.mark.slow
