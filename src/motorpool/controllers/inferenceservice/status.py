@@ -30,6 +30,7 @@ from motorpool.controllers.inferenceservice.placeholders import filled_domain
 from motorpool.controllers.inferenceservice.refusal import Refusal
 from motorpool.controllers.inferenceservice.runtime import Runtime
 from motorpool.controllers.inferenceservice.storage import locations_of
+from motorpool.controllers.inferenceservice.unsupported import ignored_condition
 
 READY, INGRESS_READY, STOPPED = "Ready", "IngressReady", "Stopped"
 PREDICTOR_READY = "PredictorReady"
@@ -47,6 +48,7 @@ class Observed:
     services: Mapping[str, Object] = field(default_factory=dict)  # by component
     pods: Sequence[Object] = ()  # the predictor's
     runtime: Runtime | None = None
+    autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
 
 
 def observed_status(isvc: Object, observed: Observed, config: Config, now: str) -> Object:
@@ -62,6 +64,9 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
         conditions.append(condition)
     conditions.append(ingress_condition(isvc, conditions, config))
     conditions.append({"type": STOPPED, "status": "False"})
+    ignored = ignored_condition(isvc, autoscaling=observed.autoscaling)
+    if ignored is not None:
+        conditions.append(ignored)
     status = _with_conditions(isvc, conditions, now)
     ready = status_is_ready(status)
     old = isvc.get("status") or {}
@@ -93,6 +98,9 @@ def refused(isvc: Object, refusal: Refusal, now: str) -> Object:
     old = isvc.get("status") or {}
     status["modelStatus"] = refused_status(refusal, old.get("modelStatus") or {}, now)
     status["components"] = {}
+    if "deploymentMode" not in old:
+        # A mode is for good once it is recorded: what is refused records none.
+        del status["deploymentMode"]
     return status
 
 
