@@ -12,8 +12,8 @@ from typing import Any
 
 from motorpool.api import gojson
 from motorpool.api.kinds import Schema
+from motorpool.api.kubernetestypes import INT_OR_STRING, PRESERVE, TYPE_NAME, fields_of
 from motorpool.api.meta import Object
-from motorpool.api.schema import INT_OR_STRING, PRESERVE, TYPE_NAME, fields_of
 
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)")
 _TIME_STEPS = (

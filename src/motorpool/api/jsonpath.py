@@ -1,4 +1,4 @@
-"""The part of JSONPath that printer columns use: names, indexes, ``[*]`` and equality filters. Pure.
+"""The part of JSONPath that printer columns use: names, indexes, ``[*]`` and filters. Pure.
 
 ``.status.conditions[?(@.type=='Ready')].status``, ``.spec.ports[0]``, ``.metadata.labels['a/b']``,
 ``.metadata.annotations.a\\.b``. A path that finds several values gives the first.
