@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from motorpool.api import schema, structural
+from motorpool.api.kubernetestypes import of as schema_of
 from motorpool.api.meta import copy_of
 from motorpool.api.serving import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, SERVING_RUNTIME
 
@@ -32,7 +33,7 @@ def runtime(**spec):
 
 def admitted(obj, kind=INFERENCE_SERVICE):
     obj = copy_of(obj)
-    schema.fill_defaults(obj, schema.of(kind))
+    schema.fill_defaults(obj, schema_of(kind))
     kind.default(obj)
     return obj
 
@@ -42,11 +43,11 @@ def errors(obj, old=None, kind=INFERENCE_SERVICE):
 
 
 def unknown(obj, kind=INFERENCE_SERVICE):
-    return schema.unknown_fields(obj, schema.of(kind))
+    return schema.unknown_fields(obj, schema_of(kind))
 
 
 def mistakes(obj, kind=INFERENCE_SERVICE):
-    return [str(error) for error in structural.type_errors(obj, schema.of(kind))]
+    return [str(error) for error in structural.type_errors(obj, schema_of(kind))]
 
 
 class TestSchema:
@@ -230,7 +231,7 @@ class TestColumns:
 
     def test_of_an_inference_service(self):
         obj = isvc(model=MODEL)
-        obj["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        obj["metadata"]["creationTimestamp"] = "2025-12-31T23:59:00Z"
         conditions = [{"type": "Other", "status": "False"}, {"type": "Ready", "status": "True"}]
         obj["status"] = {"url": "http://x", "conditions": conditions}
         row = self.row(INFERENCE_SERVICE, obj)

@@ -7,7 +7,7 @@ of containers and pod specs are Kubernetes' own, taken from the schemas of the b
 from typing import Any
 
 from motorpool.api.kinds import Schema, open_schema
-from motorpool.api.schema import type_named
+from motorpool.api.kubernetestypes import type_named
 from motorpool.api.serving_fields import FRAMEWORKS
 
 _CORE = "io.k8s.api.core.v1."

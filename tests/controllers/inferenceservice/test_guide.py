@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from motorpool.api import schema, scheme, structural
+from motorpool.api.kubernetestypes import of as schema_of
 from tests.controllers.inferenceservice.objects import children, runtime, shipped
 
 MANIFESTS = Path(__file__).parents[4] / "shared" / "guide" / "manifests"
@@ -33,9 +34,9 @@ pytestmark = pytest.mark.skipif(not CASES, reason="the guides' manifests are not
 def test_the_manifest_passes_admission(path):
     for obj in objects_of(path):
         kind = scheme.by_kind(obj["apiVersion"], obj["kind"])
-        assert schema.unknown_fields(obj, schema.of(kind)) == []
-        assert structural.type_errors(obj, schema.of(kind)) == []
-        schema.fill_defaults(obj, schema.of(kind))
+        assert schema.unknown_fields(obj, schema_of(kind)) == []
+        assert structural.type_errors(obj, schema_of(kind)) == []
+        schema.fill_defaults(obj, schema_of(kind))
         kind.default(obj)
         assert list(kind.validate(obj, None)) == []
 

@@ -187,6 +187,24 @@ def test_a_server_that_crashes_shows_its_exit_code_and_the_end_of_its_log(status
     assert "exited with code 64: unknown flag: --nosuch; see kubectl logs -n ai-demo p" in text
 
 
+def test_a_server_that_is_started_again_keeps_its_failure_until_it_is_ready():
+    (status,) = ended(1, "boom")
+    again = {"name": status["name"], "state": {"running": {}}, "lastState": status["state"]}
+    found = status_of(STARTING, [pod(phase="Running", containerStatuses=[again])])
+    assert found["modelStatus"]["lastFailureInfo"]["message"] == "boom"
+    again["ready"] = True
+    found = status_of(STARTING, [pod(phase="Running", containerStatuses=[again])])
+    assert "lastFailureInfo" not in found["modelStatus"]
+
+
+def test_a_server_that_runs_while_its_model_does_not_answer_points_at_the_log():
+    silent = {"name": "kserve-container", "state": {"running": {}}, "ready": False}
+    status = status_of(STARTING, [pod(phase="Running", containerStatuses=[silent])])
+    assert condition(status, "Ready") == ("False", "MinimumReplicasUnavailable")
+    text = condition_of({"status": status}, "Ready")["message"]
+    assert text.endswith("see kubectl logs -n ai-demo p -c kserve-container")
+
+
 def test_a_download_that_fails_is_told_with_its_text():
     statuses = ended(1, "no bucket models", name="storage-initializer")
     status = status_of(STARTING, [pod(initContainerStatuses=statuses)])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from motorpool.api import core, schema, serving, structural
+from motorpool.api.kubernetestypes import of as schema_of
 from motorpool.api.meta import ObjectKey, copy_of
 from motorpool.controllers.servingruntime.install import install, shipped_objects, shipped_runtimes
 from tests.memory_client import MemoryClient
@@ -54,8 +55,8 @@ def test_a_shipped_runtime_has_the_known_image_ports_and_formats(shipped):
     ids=lambda value: getattr(value, "kind", "") or value["metadata"]["name"],
 )
 def test_a_shipped_runtime_passes_admission(kind, obj):
-    assert schema.unknown_fields(obj, schema.of(kind)) == []
-    assert structural.type_errors(obj, schema.of(kind)) == []
+    assert schema.unknown_fields(obj, schema_of(kind)) == []
+    assert structural.type_errors(obj, schema_of(kind)) == []
     assert list(kind.validate(obj, None)) == []
 
 

@@ -78,6 +78,7 @@ class _Reconciler:
         self._context = context
         informers = context.informers
         self.isvcs = informers(serving.INFERENCE_SERVICE)
+        self._written: dict[ObjectKey, tuple[str, Object]] = {}
         autoscaler = by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
         self._autoscaling = autoscaler is not None
         kinds: list[Kind] = [core.SERVICE, DEPLOYMENT]
@@ -87,7 +88,7 @@ class _Reconciler:
         informers(core.POD).add_index(BY_ISVC, _isvc_paths)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        isvc = self.isvcs.get(*key)
+        isvc = self._latest(key)
         if isvc is None or is_deleting(isvc):
             return None  # Its children carry owner references and are collected.
         # On a server without our defaulting, such as a plain cluster, this is where it happens.
@@ -109,6 +110,15 @@ class _Reconciler:
         observed = self._observed(wanted, children, inputs.runtime)
         await self._write_status(isvc, observed_status(wanted, observed, inputs.config, now))
         return None
+
+    def _latest(self, key: ObjectKey) -> Object | None:
+        """The object as it is: what we wrote last, until the cache has moved on from before it."""
+        isvc = self.isvcs.get(*key)
+        replaced, written = self._written.get(key, ("", None))
+        if isvc is not None and isvc["metadata"]["resourceVersion"] == replaced:
+            return written
+        self._written.pop(key, None)
+        return isvc
 
     def _inputs(self, isvc: Object) -> Inputs:
         config = self._config()
@@ -207,7 +217,10 @@ class _Reconciler:
         before = isvc.get("status") or {}
         if before == status:
             return
-        await self._context.client.replace_status(serving.INFERENCE_SERVICE, isvc, status)
+        written = await self._context.client.replace_status(serving.INFERENCE_SERVICE, isvc, status)
+        cached = self.isvcs.get(*key_of(isvc))
+        if cached is not None:
+            self._written[key_of(isvc)] = (cached["metadata"]["resourceVersion"], written)
         self._tell(isvc, before, status)
 
     def _tell(self, isvc: Object, before: Object, after: Object) -> None:

@@ -17,6 +17,7 @@ from motorpool.controllers.inferenceservice.modelstatus import (
     failure_of,
     model_status,
     refused_status,
+    silence_of,
     stopped_status,
 )
 from motorpool.controllers.inferenceservice.names import (
@@ -59,8 +60,8 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
     conditions = []
     for component in components:
         condition = component_condition(component, observed.deployments.get(component))
-        if component == PREDICTOR and failure is not None and condition["status"] != "True":
-            condition = _with_failure(condition, failure)
+        if component == PREDICTOR and condition["status"] != "True":
+            condition = _explained(condition, failure, silence_of(observed.pods))
         conditions.append(condition)
     conditions.append(ingress_condition(isvc, conditions, config))
     conditions.append({"type": STOPPED, "status": "False"})
@@ -177,8 +178,12 @@ def is_internal(isvc: Object, config: Config) -> bool:
     return config.ingress_domain == CLUSTER_DOMAIN
 
 
-def _with_failure(condition: Object, failure: Failure) -> Object:
-    return {**condition, "status": "False", "reason": failure.reason, "message": failure.sentence}
+def _explained(condition: Object, failure: Failure | None, silence: str) -> Object:
+    """The predictor's condition with what its pods say about the cause."""
+    if failure is not None:
+        why = {"status": "False", "reason": failure.reason, "message": failure.sentence}
+        return {**condition, **why}
+    return {**condition, "message": silence} if silence else condition
 
 
 def _with_conditions(isvc: Object, conditions: list[Object], now: str) -> Object:
