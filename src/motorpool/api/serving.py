@@ -1,35 +1,20 @@
 """serving.kserve.io: the kinds a user of the platform writes."""
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Literal
-
-from motorpool.api import jsonpath
-from motorpool.api.kinds import STATUS, Column, Kind
-from motorpool.api.meta import Object
+from motorpool.api.kinds import STATUS, Kind
 from motorpool.api.serving_defaults import default_inference_service
 from motorpool.api.serving_schema import inference_service, serving_runtime
 from motorpool.api.serving_validation import inference_service_errors, runtime_errors
+from motorpool.api.tables import CUSTOM_AGE
+from motorpool.api.tables import json_path_column as column
 
-
-def _column(
-    name: str, path: str, type_: Literal["string", "integer", "boolean", "date"] = "string"
-) -> Column:
-    return Column(name, _cell(path), type=type_)
-
-
-def _cell(path: str) -> Callable[[Object, datetime], Any]:
-    find = jsonpath.find(path)
-    return lambda obj, _: find(obj)
-
-
-_PREDICTOR_TRAFFIC = ".status.components.predictor.traffic"
-_AGE = _column("Age", ".metadata.creationTimestamp", "date")
+_TRAFFIC = ".status.components.predictor.traffic"
+_PREVIOUS = f"{_TRAFFIC}[?(@.tag=='prev')]"
+_LATEST = f"{_TRAFFIC}[?(@.latestRevision==true)]"
 _RUNTIME_COLUMNS = (
-    _column("Disabled", ".spec.disabled", "boolean"),
-    _column("ModelType", ".spec.supportedModelFormats[*].name"),
-    _column("Containers", ".spec.containers[*].name"),
-    _AGE,
+    column("Disabled", ".spec.disabled", "boolean"),
+    column("ModelType", ".spec.supportedModelFormats[*].name", "string"),
+    column("Containers", ".spec.containers[*].name", "string"),
+    CUSTOM_AGE,
 )
 
 INFERENCE_SERVICE = Kind(
@@ -39,14 +24,13 @@ INFERENCE_SERVICE = Kind(
     subresources=(STATUS,),
     schema=inference_service, default=default_inference_service, validate=inference_service_errors,
     columns=(
-        _column("URL", ".status.url"),
-        _column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
-        _column("Prev", f"{_PREDICTOR_TRAFFIC}[?(@.tag=='prev')].percent", "integer"),
-        _column("Latest", f"{_PREDICTOR_TRAFFIC}[?(@.latestRevision==true)].percent", "integer"),
-        _column("PrevRolledoutRevision", f"{_PREDICTOR_TRAFFIC}[?(@.tag=='prev')].revisionName"),
-        _column("LatestReadyRevision",
-                f"{_PREDICTOR_TRAFFIC}[?(@.latestRevision==true)].revisionName"),
-        _AGE,
+        column("URL", ".status.url", "string"),
+        column("Ready", ".status.conditions[?(@.type=='Ready')].status", "string"),
+        column("Prev", f"{_PREVIOUS}.percent", "integer"),
+        column("Latest", f"{_LATEST}.percent", "integer"),
+        column("PrevRolledoutRevision", f"{_PREVIOUS}.revisionName", "string"),
+        column("LatestReadyRevision", f"{_LATEST}.revisionName", "string"),
+        CUSTOM_AGE,
     ),
 )  # fmt: skip
 SERVING_RUNTIME = Kind(

@@ -30,8 +30,6 @@ from motorpool.controllers.inferenceservice.pods import helper_pod, predictor_po
 from motorpool.controllers.inferenceservice.runtime import Runtime
 from motorpool.controllers.inferenceservice.storage import injected
 
-AGENT_PORT = 9081
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
@@ -65,7 +63,7 @@ def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Obj
     spec = isvc["spec"][component]
     scaling = annotations_of(isvc).get(AUTOSCALER_ANNOTATION, "hpa")
     objects = [
-        _service(metadata, pod, spec, inputs.config),
+        _service(metadata, pod, inputs.config),
         _deployment(metadata, pod, spec, inputs.config),
     ]
     replicas = _replicas(spec, scaling, autoscaling=inputs.autoscaling)
@@ -135,14 +133,12 @@ def _replicas(spec: Object, scaling: str, *, autoscaling: bool) -> int | None:
     return None
 
 
-def _service(metadata: Object, pod: Object, spec: Object, config: Config) -> Object:
+def _service(metadata: Object, pod: Object, config: Config) -> Object:
     body: Object = {
         "ports": _service_ports(metadata["name"], pod["containers"]),
         "selector": {"app": app_label(metadata["name"])},
         "type": "ClusterIP",
     }
-    if spec.get("logger") or spec.get("batcher"):
-        body["ports"][0]["targetPort"] = AGENT_PORT
     if config.headless:
         body["clusterIP"] = "None"
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body}

@@ -68,6 +68,19 @@ def failure_of(pods: Sequence[Object], sources: Sequence[str]) -> Failure | None
     return None
 
 
+def silence_of(pods: Sequence[Object]) -> str:
+    """Where to look when the newest pod runs and its model does not answer; "" otherwise."""
+    for pod in newest_first(pods)[:1]:
+        for name in SERVING_CONTAINERS:
+            status = _container_status(pod, "containerStatuses", name)
+            if at(status, "state", "running") is not None and not at(status, "ready"):
+                logs = (
+                    f"kubectl logs -n {pod['metadata'].get('namespace')} {name_of(pod)} -c {name}"
+                )
+                return f"container {name} runs and its model does not answer yet: see {logs}"
+    return ""
+
+
 def model_status(
     pods: Sequence[Object], *, ready: bool, failure: Failure | None, old: Object, now: str
 ) -> Object:
@@ -197,11 +210,16 @@ def _ended(ended: Object, pod: Object, container: str, reason: str, advice: str)
 
 
 def _bad_end(status: Object | None) -> Object | None:
-    """How the container ended, if it ended badly and has not come back since."""
-    ended = at(status, "state", "terminated")
+    """How the container ended, if it ended badly and has not become ready since.
+
+    One that is started again and again keeps its failure in between, or the status would flap.
+    """
+    if status is None or status.get("ready"):
+        return None
+    ended = at(status, "state", "terminated") or at(status, "lastState", "terminated")
     if ended is None and at(status, "state", "waiting", "reason") == "CrashLoopBackOff":
-        ended = at(status, "lastState", "terminated", default={})
-    if ended is None or (ended and ended.get("exitCode") == 0):
+        return {}
+    if ended is None or ended.get("exitCode") == 0:
         return None
     return dict(ended)
 

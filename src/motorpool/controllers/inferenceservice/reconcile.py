@@ -33,7 +33,12 @@ from motorpool.controllers.inferenceservice.config import Config, config_of, nor
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
 from motorpool.controllers.inferenceservice.labels import COMPONENT_LABEL, ISVC_LABEL
 from motorpool.controllers.inferenceservice.names import FIELD_MANAGER, PREDICTOR
-from motorpool.controllers.inferenceservice.refusal import MODE_NOT_SUPPORTED, Refusal
+from motorpool.controllers.inferenceservice.refusal import (
+    INVALID_PREDICTOR_SPEC,
+    MODE_NOT_SUPPORTED,
+    NAME_TAKEN,
+    Refusal,
+)
 from motorpool.controllers.inferenceservice.runtime import Runtime, selected
 from motorpool.controllers.inferenceservice.status import (
     READY,
@@ -47,6 +52,7 @@ from motorpool.loop.informer import Change, Informer
 from motorpool.loop.runner import Context, Controller, KeysOf, own_key, owner_key
 
 BY_OWNER, BY_ISVC = "owner", "inferenceservice"
+NAME_RECHECK_S = 5.0
 
 
 def controller(context: Context) -> Controller:
@@ -72,6 +78,7 @@ class _Reconciler:
         self._context = context
         informers = context.informers
         self.isvcs = informers(serving.INFERENCE_SERVICE)
+        self._written: dict[ObjectKey, tuple[str, Object]] = {}
         autoscaler = by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
         self._autoscaling = autoscaler is not None
         kinds: list[Kind] = [core.SERVICE, DEPLOYMENT]
@@ -80,10 +87,10 @@ class _Reconciler:
             informers(kind).add_index(BY_OWNER, _owner_uids)
         informers(core.POD).add_index(BY_ISVC, _isvc_paths)
 
-    async def reconcile(self, key: ObjectKey) -> None:
-        isvc = self.isvcs.get(*key)
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        isvc = self._latest(key)
         if isvc is None or is_deleting(isvc):
-            return  # Its children carry owner references and are collected.
+            return None  # Its children carry owner references and are collected.
         # On a server without our defaulting, such as a plain cluster, this is where it happens.
         wanted = copy_of(isvc)
         serving.INFERENCE_SERVICE.default(wanted)
@@ -91,20 +98,32 @@ class _Reconciler:
         if is_stopped(wanted):
             await self._delete_surplus(isvc, [])
             await self._write_status(isvc, stopped(wanted, now))
-            return
+            return None
         try:
             inputs = self._inputs(wanted)
             desired = desired_state(wanted, inputs)
+            children = await self._write_children(isvc, desired)
         except Refusal as refusal:
             await self._write_status(isvc, refused(wanted, refusal, now))
-            return
-        children = await self._write_children(isvc, desired)
+            # Nothing tells of an object that is nobody's: look again.
+            return NAME_RECHECK_S if refusal.reason == NAME_TAKEN else None
         observed = self._observed(wanted, children, inputs.runtime)
         await self._write_status(isvc, observed_status(wanted, observed, inputs.config, now))
+        return None
+
+    def _latest(self, key: ObjectKey) -> Object | None:
+        """The object as it is: what we wrote last, until the cache has moved on from before it."""
+        isvc = self.isvcs.get(*key)
+        replaced, written = self._written.get(key, ("", None))
+        if isvc is not None and isvc["metadata"]["resourceVersion"] == replaced:
+            return written
+        self._written.pop(key, None)
+        return isvc
 
     def _inputs(self, isvc: Object) -> Inputs:
         config = self._config()
         _check_mode(isvc, config)
+        _check_nodes(isvc)
         namespace = isvc["metadata"]["namespace"]
         runtime = None
         if at(isvc, "spec", PREDICTOR, "model") is not None:
@@ -132,6 +151,7 @@ class _Reconciler:
         """Applies what should be, deletes what should not; gives the children as they are now."""
         if self._is_held(isvc):
             return [child for kind in self.child_kinds for child in self._children(kind, isvc)]
+        self._check_owners(isvc, desired)
         client = self._context.client
         written = []
         for obj in desired:
@@ -139,6 +159,17 @@ class _Reconciler:
             written.append(await client.apply(kind, obj, manager=FIELD_MANAGER))
         await self._delete_surplus(isvc, desired)
         return written
+
+    def _check_owners(self, isvc: Object, desired: Sequence[Object]) -> None:
+        """A name that is taken is not taken over: someone else's object stays theirs."""
+        for obj in desired:
+            there = self._context.informers(_kind_of(obj)).get(*key_of(obj))
+            if there is not None and not is_controlled_by(there, isvc):
+                raise Refusal(
+                    NAME_TAKEN,
+                    f"{obj['kind']} {name_of(obj)} exists and is not of InferenceService "
+                    f"{name_of(isvc)}: delete it, or choose another name",
+                )
 
     def _is_held(self, isvc: Object) -> bool:
         """Whether the user wants a ready service left as it is."""
@@ -179,13 +210,17 @@ class _Reconciler:
             services=by_kind_name[core.SERVICE.kind],
             pods=[pod for pod in pods if labels_of(pod).get("app") == app],
             runtime=runtime,
+            autoscaling=self._autoscaling,
         )
 
     async def _write_status(self, isvc: Object, status: Object) -> None:
         before = isvc.get("status") or {}
         if before == status:
             return
-        await self._context.client.replace_status(serving.INFERENCE_SERVICE, isvc, status)
+        written = await self._context.client.replace_status(serving.INFERENCE_SERVICE, isvc, status)
+        cached = self.isvcs.get(*key_of(isvc))
+        if cached is not None:
+            self._written[key_of(isvc)] = (cached["metadata"]["resourceVersion"], written)
         self._tell(isvc, before, status)
 
     def _tell(self, isvc: Object, before: Object, after: Object) -> None:
@@ -215,6 +250,14 @@ def _check_mode(isvc: Object, config: Config) -> None:
             MODE_NOT_SUPPORTED,
             f"deployment mode {mode} is not supported: set annotation {MODE_ANNOTATION} to "
             "Standard, or leave it out",
+        )
+
+
+def _check_nodes(isvc: Object) -> None:
+    if at(isvc, "spec", PREDICTOR, "workerSpec") is not None:
+        raise Refusal(
+            INVALID_PREDICTOR_SPEC,
+            "a predictor on several nodes is not supported: remove spec.predictor.workerSpec",
         )
 
 

@@ -17,6 +17,7 @@ from motorpool.controllers.inferenceservice.modelstatus import (
     failure_of,
     model_status,
     refused_status,
+    silence_of,
     stopped_status,
 )
 from motorpool.controllers.inferenceservice.names import (
@@ -30,6 +31,7 @@ from motorpool.controllers.inferenceservice.placeholders import filled_domain
 from motorpool.controllers.inferenceservice.refusal import Refusal
 from motorpool.controllers.inferenceservice.runtime import Runtime
 from motorpool.controllers.inferenceservice.storage import locations_of
+from motorpool.controllers.inferenceservice.unsupported import ignored_condition
 
 READY, INGRESS_READY, STOPPED = "Ready", "IngressReady", "Stopped"
 PREDICTOR_READY = "PredictorReady"
@@ -47,6 +49,7 @@ class Observed:
     services: Mapping[str, Object] = field(default_factory=dict)  # by component
     pods: Sequence[Object] = ()  # the predictor's
     runtime: Runtime | None = None
+    autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
 
 
 def observed_status(isvc: Object, observed: Observed, config: Config, now: str) -> Object:
@@ -57,11 +60,14 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
     conditions = []
     for component in components:
         condition = component_condition(component, observed.deployments.get(component))
-        if component == PREDICTOR and failure is not None and condition["status"] != "True":
-            condition = _with_failure(condition, failure)
+        if component == PREDICTOR and condition["status"] != "True":
+            condition = _explained(condition, failure, silence_of(observed.pods))
         conditions.append(condition)
     conditions.append(ingress_condition(isvc, conditions, config))
     conditions.append({"type": STOPPED, "status": "False"})
+    ignored = ignored_condition(isvc, autoscaling=observed.autoscaling)
+    if ignored is not None:
+        conditions.append(ignored)
     status = _with_conditions(isvc, conditions, now)
     ready = status_is_ready(status)
     old = isvc.get("status") or {}
@@ -93,6 +99,9 @@ def refused(isvc: Object, refusal: Refusal, now: str) -> Object:
     old = isvc.get("status") or {}
     status["modelStatus"] = refused_status(refusal, old.get("modelStatus") or {}, now)
     status["components"] = {}
+    if "deploymentMode" not in old:
+        # A mode is for good once it is recorded: what is refused records none.
+        del status["deploymentMode"]
     return status
 
 
@@ -169,8 +178,12 @@ def is_internal(isvc: Object, config: Config) -> bool:
     return config.ingress_domain == CLUSTER_DOMAIN
 
 
-def _with_failure(condition: Object, failure: Failure) -> Object:
-    return {**condition, "status": "False", "reason": failure.reason, "message": failure.sentence}
+def _explained(condition: Object, failure: Failure | None, silence: str) -> Object:
+    """The predictor's condition with what its pods say about the cause."""
+    if failure is not None:
+        why = {"status": "False", "reason": failure.reason, "message": failure.sentence}
+        return {**condition, **why}
+    return {**condition, "message": silence} if silence else condition
 
 
 def _with_conditions(isvc: Object, conditions: list[Object], now: str) -> Object:

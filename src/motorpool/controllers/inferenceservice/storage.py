@@ -83,13 +83,15 @@ def injected(isvc: Object, config: Config, secret: Object | None) -> Injection:
     volumes: list[Object] = []
     mounts: list[Object] = []
     downloads: list[Location] = []
+    claims = 0
     for location in locations:
         check_scheme(location.uri, config)
         if location.uri.startswith(IMAGE_SCHEMES):
             volumes.append(_image_volume(location))
             mounts.append(_image_mount(location))
         elif location.uri.startswith("pvc://"):
-            volume, mount = _claim(location, len(volumes), read_only=read_only)
+            volume, mount = _claim(location, claims, read_only=read_only)
+            claims += 1
             volumes.append(volume)
             mounts.append(mount)
         else:
