@@ -9,7 +9,6 @@ Rules:
 
 import platform
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from motorpool.images import manifest as manifests
 from motorpool.images import trees
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.compression import plain
 from motorpool.images.content import Content
 from motorpool.images.errors import DigestMismatch, ImageError, RefusedContent
@@ -52,7 +52,7 @@ class Pull:
     registry: Registry
     limits: Limits = field(default_factory=Limits)
     advance: Callable[[int], None] = lambda count: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
 
     def resolve(self) -> Manifest:
         """What the reference names at the registry now, for this machine."""
