@@ -3,6 +3,7 @@
 In a conftest.py or a test module: ``from tests.registry import registry`` makes the fixture known.
 """
 
+import os
 import socket
 import subprocess
 import time
@@ -47,7 +48,11 @@ def running_registry(
     file = directory / "registry.yaml"
     file.write_text(yaml.safe_dump(configuration))
     with (directory / "registry.log").open("wb") as log:
-        process = subprocess.Popen([path, "serve", str(file)], stdout=log, stderr=log)
+        # It takes every $REGISTRY_... for a setting of its own: $REGISTRY_AUTH_FILE stops it.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
+        process = subprocess.Popen(
+            [path, "serve", str(file)], stdout=log, stderr=log, env=environment
+        )
     try:
         _wait_until_it_answers(host, process, directory / "registry.log")
         yield RunningRegistry(host, directory / "storage")

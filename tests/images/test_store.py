@@ -16,6 +16,7 @@ from motorpool.images import trees
 from motorpool.images.cancellation import Cancellation
 from motorpool.images.errors import ImageError
 from motorpool.images.manifest import digest_of
+from motorpool.images.registry import BACKOFF
 from motorpool.images.store import ImageStore, Progress, parse
 from tests.images.small_registry import SmallRegistry, tar
 
@@ -44,7 +45,10 @@ async def test_a_local_image_is_taken_without_asking_anyone(
     assert (tree.path / "models" / "1" / "model.xml").read_text() == "<net/>"
 
 
-async def test_always_ignores_the_local_image_and_says_so(store: ImageStore, model: Path) -> None:
+async def test_always_ignores_the_local_image_and_says_so(
+    store: ImageStore, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motorpool.images.registry.BACKOFF", type(BACKOFF)(0.001, 0.01))
     store.build(model, parse("127.0.0.1:1/model:latest"))
 
     with pytest.raises(ImageError, match=r"cannot be reached.*local image is ignored") as error:
@@ -54,7 +58,7 @@ async def test_always_ignores_the_local_image_and_says_so(store: ImageStore, mod
 
 
 async def test_never_names_the_verb_that_brings_the_image(store: ImageStore) -> None:
-    with pytest.raises(ImageError, match="modelcar pull quay.io/me/model:1") as error:
+    with pytest.raises(ImageError, match=r"modelcar pull quay\.io/me/model:1") as error:
         await store.ensure("quay.io/me/model:1", "Never")
 
     assert error.value.reason == "ErrImageNeverPull"
@@ -356,7 +360,7 @@ def test_a_full_disk_is_an_error_with_a_way_out(tmp_path: Path, small: SmallRegi
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path, model: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(ImageError, match="cannot write to .*choose another --data-dir"):
+    with pytest.raises(ImageError, match=r"cannot write to .*choose another --data-dir"):
         ImageStore(tmp_path / "file" / "images").build(model, parse("a:1"))
 
 
