@@ -40,7 +40,6 @@ def bootstrap(directory: str) -> Json:
         return {
             "path_config_source": {
                 "path": f"{directory}/{name}.json",
-                "watched_directory": {"path": directory},
             },
             "resource_api_version": "V3",
         }
@@ -164,7 +163,6 @@ def _connection_manager(name: str, directory: str) -> Json:
                 "config_source": {
                     "path_config_source": {
                         "path": f"{directory}/{name}.json",
-                        "watched_directory": {"path": directory},
                     },
                     "resource_api_version": "V3",
                 },
