@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+import structlog
 import yaml
 
 from motorpool.loop.events import EventRecorder
@@ -30,4 +31,5 @@ async def main(data_dir, objects):
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(sys.argv[1], list(yaml.safe_load_all(Path(sys.argv[2]).read_text()))))

@@ -291,33 +291,18 @@ async def test_a_killed_publisher_costs_no_request_and_its_envoy_is_adopted(tmp_
     given = tmp_path / "objects.yaml"
     given.write_text(yaml.safe_dump_all(objects))
 
-    async def start():
-        root = Path(__file__).parents[2]
-        paths = os.pathsep.join((str(root / "src"), str(root)))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.router.publisher", str(tmp_path), str(given)),
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
-            cwd=root,
-        )
-        async with asyncio.timeout(20):
-            port, pid = (await process.stdout.readline()).split()
-        return process, int(port), int(pid)
-
     async with Backend(A):
-        first, port, envoy_pid = await start()
-        await fetch_until(port, "iris.example.com", status_is(200))
-        async with Load(port, "iris.example.com") as load:
-            await load.more(50)
-            first.send_signal(signal.SIGKILL)
-            await first.wait()
-            await load.more(100)
-            second, port_after, pid_after = await start()
-            await load.more(100)
-            second.send_signal(signal.SIGKILL)
-            await second.wait()
-        assert load.failures == []
-        assert (port_after, pid_after) == (port, envoy_pid)
+        async with publishing(tmp_path, given) as (first, port, envoy_pid):
+            await fetch_until(port, "iris.example.com", status_is(200))
+            async with Load(port, "iris.example.com") as load:
+                await load.more(50)
+                first.kill()
+                await first.wait()
+                await load.more(100)
+                async with publishing(tmp_path, given) as (_, port_after, pid_after):
+                    await load.more(100)
+            assert load.failures == []
+            assert (port_after, pid_after) == (port, envoy_pid)
         # The last one adopts it too, serves changes through it, and ends it.
         async with routing(tmp_path, *objects) as (router, client):
             assert router.health().pid == envoy_pid
@@ -325,6 +310,26 @@ async def test_a_killed_publisher_costs_no_request_and_its_envoy_is_adopted(tmp_
             async with Backend(B):
                 await fetch_until(port, "iris.example.com", lambda r: r.body.startswith(B.encode()))
     assert identity_of(envoy_pid) is None
+
+
+@contextlib.asynccontextmanager
+async def publishing(data_dir, objects):
+    """A router in a process of its own; gives the process, the port and Envoy's pid."""
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.router.publisher", str(data_dir), str(objects)),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(root / "src"), str(root)))},
+        cwd=root,
+    )
+    try:
+        async with asyncio.timeout(20):
+            port, pid = (await process.stdout.readline()).split()
+        yield process, int(port), int(pid)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_envoy_is_started_again_on_the_same_port(tmp_path):

@@ -198,7 +198,7 @@ def _locality(backend: Backend, weighted: bool) -> Json:
 
 def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
     routes = [route for entry in entries for route in _routes(entry, secure)]
-    if routes and entries[-1].path not in ("", "/"):
+    if routes and routes[-1]["match"] != UNAVAILABLE["match"]:
         routes.append(UNAVAILABLE)
     return {
         "name": host,
@@ -209,7 +209,9 @@ def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
 
 
 def _routes(entry: Entry, secure: bool) -> list[Json]:
-    """Nothing where the entry is not for this listener."""
+    """Nothing where the entry is not for this listener, or no request can match."""
+    if "?" in entry.path:
+        return []
     if secure:
         return _forwards(entry) if entry.tls else []
     if entry.tls is None or entry.tls.insecure == "Allow":
@@ -325,12 +327,20 @@ def _header_changes(entry: Entry) -> Json:
 
 
 def _header_actions(actions: tuple[HeaderAction, ...]) -> tuple[list[Json], list[str]]:
-    added = [
-        _set_header(action.name, _format(action.value))
-        for action in actions
-        if action.value is not None
-    ]
-    return added, [action.name for action in actions if action.value is None]
+    usable = [action for action in actions if _is_usable(action)]
+    added = [_set_header(a.name, _format(a.value)) for a in usable if a.value is not None]
+    return added, [action.name for action in usable if action.value is None]
+
+
+def _is_usable(action: HeaderAction) -> bool:
+    """Whether Envoy takes it: what it does not take would cost every route its update."""
+    # Envoy routes by these, so that it lets nobody change them here.
+    if action.name.startswith(":") or action.name.lower() == "host":
+        return False
+    return not _CONTROL.search(action.value or "")
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _set_header(name: str, value: str) -> Json:
