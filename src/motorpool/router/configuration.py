@@ -83,8 +83,9 @@ class Configuration:
 
     def _write_routes(self, table: Table, addresses: Addresses) -> list[str]:
         found = listeners.listeners_of(table, addresses, str(self._directory))
+        plain = envoy.routes_of(table, secure=False, https_port=addresses.https_port or 443)
         return [
-            *self._write("http", [envoy.routes_of(table, secure=False)]),
+            *self._write("http", [plain]),
             *self._write("https", [envoy.routes_of(table, secure=True)]),
             *self._write("lds", found),
         ]

@@ -26,7 +26,10 @@ CONNECT_TIMEOUT = "5s"
 UPSTREAM_IDLE = "4s"
 RETRY_POLICY: Json = {
     "retry_on": "connect-failure,refused-stream,reset-before-request,reset",
-    "num_retries": 2,
+    # Enough tries to outlast the moment between a pod's end and its place in the table: each one
+    # sees the endpoints of its own time.
+    "num_retries": 4,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     "retry_host_predicate": [
         {
             "name": "envoy.retry_host_predicates.previous_hosts",
@@ -85,10 +88,13 @@ def clusters_of(table: Table) -> list[Json]:
     return [_cluster(entry) for entry in table.entries]
 
 
-def routes_of(table: Table, *, secure: bool) -> Json:
-    """The route configuration of the plain or the TLS listener."""
+def routes_of(table: Table, *, secure: bool, https_port: int = 443) -> Json:
+    """The route configuration of the plain or the TLS listener.
+
+    Plain requests that belong on TLS are sent to *https_port*, wherever they came in.
+    """
     hosts = [
-        _virtual_host(host, list(entries), secure)
+        _virtual_host(host, list(entries), 0 if secure else https_port)
         for host, entries in groupby(table.entries, key=lambda entry: entry.host)
     ]
     return {
@@ -196,8 +202,8 @@ def _locality(backend: Backend, weighted: bool) -> Json:
     return locality
 
 
-def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
-    routes = [route for entry in entries for route in _routes(entry, secure)]
+def _virtual_host(host: str, entries: list[Entry], redirect_port: int) -> Json:
+    routes = [route for entry in entries for route in _routes(entry, redirect_port)]
     if routes and routes[-1]["match"] != UNAVAILABLE["match"]:
         routes.append(UNAVAILABLE)
     return {
@@ -208,16 +214,19 @@ def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
     }
 
 
-def _routes(entry: Entry, secure: bool) -> list[Json]:
-    """Nothing where the entry is not for this listener, or no request can match."""
+def _routes(entry: Entry, redirect_port: int) -> list[Json]:
+    """A *redirect_port* of 0 means the TLS listener. Nothing where the entry is not for this listener, or no request can match."""
     if "?" in entry.path:
         return []
-    if secure:
+    if not redirect_port:
         return _forwards(entry) if entry.tls else []
     if entry.tls is None or entry.tls.insecure == "Allow":
         return _forwards(entry)
     if entry.tls.insecure == "Redirect":
-        redirect = {"https_redirect": True, "response_code": "FOUND"}
+        redirect: Json = {"https_redirect": True, "host_redirect": entry.host}
+        if redirect_port != 443:
+            redirect["port_redirect"] = redirect_port
+        redirect["response_code"] = "FOUND"
         return [{"match": _path_match(entry.path), "redirect": redirect}]
     return []
 

@@ -34,7 +34,7 @@ from motorpool.router.table import Table
 
 log = structlog.get_logger(__name__)
 
-DEBOUNCE_S = 0.01
+DEBOUNCE_S = 0.005
 REST_MOST_S = 0.5
 RESTART = Backoff(first_s=0.1, most_s=10.0)
 STEADY_S = 60.0  # alive for so long, Envoy's next death is its first again
