@@ -345,3 +345,13 @@ async def test_a_data_directory_with_a_long_path_serves(tmp_path):
         assert (await fetch(router.http_port, "x")).status == 503
         record = EnvoyProcess(data_dir, Path("envoy")).recorded()
         assert record.pid == router.health().pid
+
+
+async def test_two_routers_never_share_a_port(tmp_path):
+    with pytest.raises(RouterError, match="cannot share port 18080"):
+        async with routing(tmp_path, http_port=18080, https_port=18080):
+            pass
+    async with routing(tmp_path / "a") as (first, _):
+        with pytest.raises(RouterError, match="another program does"):
+            async with routing(tmp_path / "b", http_port=first.http_port):
+                pass

@@ -7,7 +7,7 @@ digest of its content, and Envoy's own report of that version tells when it is i
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class Configuration:
         self._write_clusters({c["name"]: c for c in envoy.clusters_of(table)})
         self._write_routes(table, addresses)
 
+    async def refused(self, is_alive: Callable[[], bool]) -> str:
+        """Waits until Envoy listens with what was written last; says why where it will not."""
+        return self._text(await self._settled(["lds"], {}, is_alive))
+
     async def publish(
         self, table: Table, addresses: Addresses, is_alive: Callable[[], bool]
     ) -> str:
@@ -72,6 +76,9 @@ class Configuration:
         changed = self._write_routes(table, addresses)
         refused |= await self._settled(changed, before, is_alive)
         self._write_clusters(clusters)
+        return self._text(refused)
+
+    def _text(self, refused: Collection[str]) -> str:
         if not refused:
             return ""
         names = ", ".join(sorted(refused))

@@ -215,7 +215,10 @@ def _virtual_host(host: str, entries: list[Entry], redirect_port: int) -> Json:
 
 
 def _routes(entry: Entry, redirect_port: int) -> list[Json]:
-    """A *redirect_port* of 0 means the TLS listener. Nothing where the entry is not for this listener, or no request can match."""
+    """Nothing where the entry is not for this listener, or where no request can match.
+
+    A *redirect_port* of 0 means the TLS listener.
+    """
     if "?" in entry.path:
         return []
     if not redirect_port:

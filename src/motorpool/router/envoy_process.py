@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 LOG_SIZE_MAX = 1 << 20
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
+# A request takes two files, and the usual limit is 1024; the directory shortens the socket's path.
+_PRELUDE = 'ulimit -S -n "$(ulimit -H -n)"; cd "$0" && exec "$@"'
 
 
 class RouterError(Exception):
@@ -126,8 +128,7 @@ class EnvoyProcess:
 
     def _spawn(self) -> int:
         command = [str(self._binary), "-c", str(self._bootstrap), *self._arguments]
-        # The shell only changes directory, so that the admin socket's path is short.
-        shell = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self._data_dir), *command]
+        shell = ["/bin/sh", "-c", _PRELUDE, str(self._data_dir), *command]
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return os.posix_spawn(
             shell[0],

@@ -139,6 +139,9 @@ def _listener(name: str, host: str, port: int, chains: list[Json]) -> Json:
         "name": name,
         "address": {"socket_address": {"address": host, "port_value": port}},
         "filter_chains": chains,
+        # No other Envoy may share the port, and the workers get equal shares of the connections.
+        "enable_reuse_port": False,
+        "connection_balance_config": {"exact_balance": {}},
     }
 
 

@@ -159,7 +159,16 @@ class Router:
             log.info("envoy started", pid=record.pid, http_port=http_port)
         self._record = record
         await self._process.live(record)
+        if alive is None:
+            await self._check_listening(record)
         self._is_live = True
+
+    async def _check_listening(self, record: Record) -> None:
+        # A port may be taken between the look at it and Envoy's start.
+        refused = await self._configuration.refused(lambda: is_alive(record.identity))
+        if refused:
+            text = f"envoy cannot listen on {record.host}:{record.http_port}"
+            raise RouterError(f"{text}: {refused}")
 
     def _addresses(self, http_port: int, https_port: int) -> Addresses:
         return Addresses(self._host, http_port, https_port, self._certificate)
@@ -167,6 +176,9 @@ class Router:
     def _ports(self, recorded: Record | None, alive: Record | None) -> tuple[int, int]:
         http_port = self._port(0, "--http-port", recorded, alive)
         https_port = self._port(1, "--https-port", recorded, alive)
+        if http_port == https_port:
+            text = f"http and https cannot share port {http_port}; change --https-port"
+            raise RouterError(text)
         return http_port, https_port
 
     def _port(self, index: int, option: str, recorded: Record | None, alive: Record | None) -> int:
