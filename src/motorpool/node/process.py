@@ -76,10 +76,6 @@ class Run:
         return int(self.id.split("/")[2])
 
 
-def run_id(uid: str, container: str, number: int) -> str:
-    return f"{uid}/{container}/{number}"
-
-
 def run_of(record: Mapping[str, Any]) -> Run:
     return Run(
         id=record["id"],
