@@ -1,6 +1,6 @@
 """A container as a program of this machine: argv, environment, directory. Pure.
 
-    env    the machine's own, the table entry's, envFrom, env; then MOTORPOOL_POD_IP
+    env    the machine's own, POD_IP and MOTORPOOL_POD_IP, the table entry's, envFrom, env
     argv   the container's command or the table entry's, then the container's args
     both   $(VAR) expanded as Kubernetes does, then mount paths replaced by their directories
 
@@ -18,11 +18,29 @@ from dataclasses import dataclass, field
 from motorpool.api.meta import Object, at
 from motorpool.node.downward import FieldError, field_value, resource_value
 from motorpool.node.localimages import LocalImage
-from motorpool.node.process import Fork, Program
 
 _VARIABLE = re.compile(r"\$(\$|\(([^()$\s]+)\))")
 _NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
-EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", "*", ""})  # noqa: S104 - what is replaced
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", "*", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What a fork server calls instead of executing a program."""
+
+    module: str
+    argv: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs in one container."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    grace_s: float = 30.0
+    fork: Fork | None = None
 
 
 class ConfigError(Exception):
@@ -75,7 +93,8 @@ def references_of(container: Object) -> References:
 def program(container: Object, pod: Object, entry: LocalImage, around: Surroundings) -> Program:
     """What to start for *container*. Raises ConfigError."""
     own = environment(container, pod, around)
-    visible = {**around.base_env, **entry.env, **own}
+    address = {"MOTORPOOL_POD_IP": around.pod_ip, "POD_IP": around.pod_ip}
+    visible = {**around.base_env, **address, **entry.env, **own}
     command = [expanded(part, visible) for part in container.get("command") or ()]
     args = [expanded(part, visible) for part in container.get("args") or ()]
     argv: list[str] = [part.replace("{python}", around.python) for part in entry.command]
@@ -91,11 +110,10 @@ def program(container: Object, pod: Object, entry: LocalImage, around: Surroundi
         args = bound(args, entry.bind_flags, around.pod_ip)
     env = {
         **around.base_env,
+        **address,
         **entry.env,
         **{name: translated(value, around.mounts) for name, value in own.items()},
-        "MOTORPOOL_POD_IP": around.pod_ip,
     }
-    env.setdefault("POD_IP", around.pod_ip)
     working = expanded(container.get("workingDir") or "", visible)
     found = translated(working, around.mounts)
     cwd = found if found != working else around.directory
@@ -114,9 +132,9 @@ def environment(container: Object, pod: Object, around: Surroundings) -> dict[st
     for variable in container.get("env") or ():
         name = variable["name"]
         if "valueFrom" in variable:
-            value = _value_from(variable["valueFrom"], container, pod, around)
-            if value is not None:
-                env[name] = value
+            found = _value_from(variable["valueFrom"], container, pod, around)
+            if found is not None:
+                env[name] = found
         else:
             env[name] = expanded(variable.get("value") or "", {**around.base_env, **env})
     return env

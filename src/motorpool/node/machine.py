@@ -66,15 +66,22 @@ def next_steps(pod: Pod, seen: PodSeen, now: float) -> Plan:
         return _end(pod, seen, now, pod.deletion_grace_s, "deleted")
     if outcome(pod, seen) is not None:
         return _end(pod, seen, now, pod.grace_s, "over")
+    if seen.volumes.phase == "ready":
+        return _merged(_container_plan(c, seen.of(c.name), pod, now) for c in _due(pod, seen))
+    # What runs under a new agent is looked after before its volumes are found again.
+    alive = [c for c in pod if seen.of(c.name).phase == "running"]
+    health = [_health_plan(c, seen.of(c.name), pod, now) for c in alive]
+    return _merged([_volumes_plan(seen, now), *health])
+
+
+def _volumes_plan(seen: PodSeen, now: float) -> Plan:
     match seen.volumes.phase:
         case "absent":
             return Plan((PrepareVolumes(),))
-        case "preparing":
-            return Plan()
         case "failed":
             return _again(seen.volumes.problem, PrepareVolumes(), now)
-        case "ready":
-            return _merged(_container_plan(c, seen.of(c.name), pod, now) for c in _due(pod, seen))
+        case _:
+            return Plan()
 
 
 def outcome(pod: Pod, seen: PodSeen) -> Outcome | None:

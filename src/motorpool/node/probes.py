@@ -62,14 +62,14 @@ async def watch(
     kind: Kind,
     probe: Object,
     target: Target,
-    changed: Callable[[bool, str], None],
+    told: Callable[[bool | None, str], None],
     *,
     ready: bool = False,
 ) -> None:
-    """Probes until cancelled; tells when the result flips, and each failure that counts.
+    """Probes until cancelled; tells when it begins to succeed, and each failure that counts.
 
-    *changed* gets whether the thresholds say success, and the words of the last failure. *ready*:
-    the probe has succeeded before, under an agent before this one.
+    *told* gets True for success, False for a failure at or beyond the threshold, None for one
+    below it, and the words of the failure. *ready*: it has succeeded under an agent before this.
     """
     timing = timing_of(probe)
     loop = asyncio.get_running_loop()
@@ -87,16 +87,17 @@ async def watch(
             succeeded_once = True
             if not result and successes >= timing.success_threshold:
                 result = True
-                changed(True, "")
+                told(True, "")
         else:
             successes = 0
             # A server that comes up refuses a few times: that is no failure before a period.
-            if succeeded_once or loop.time() >= failure_counts_at + timing.period_s:
+            period_is_over = loop.time() >= failure_counts_at + timing.period_s
+            if kind == "liveness" or succeeded_once or period_is_over:
                 failures += 1
                 failure_counts_at = loop.time()
                 over = failures >= timing.failure_threshold
                 result = result and not over
-                changed(result if not over else False, words)
+                told(False if over else None, words)
         if result or kind == "liveness":
             delay_s = timing.period_s
         else:

@@ -4,10 +4,11 @@ Times are seconds since the epoch. A *run* is one start of a container; the numb
 run is its restartCount.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from motorpool.api.meta import Object
 from motorpool.base.backoff import Backoff
 
 CRASH_BACKOFF = Backoff(first_s=10.0, most_s=300.0)
@@ -19,6 +20,31 @@ IMAGE_REASONS = frozenset({"ErrImagePull", "InvalidImageName"})
 UNKNOWN_EXIT_CODE = 137
 
 Phase: TypeAlias = Literal["absent", "starting", "running", "exited", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one container, as the supervisor knows it."""
+
+    id: str  # UID/CONTAINER/N
+    pid: int
+    started_at: float
+    finished_at: float  # 0 while it runs
+    exit_code: int | None  # None with finished_at: how it ended is not known
+    signal: int | None
+    forked: bool
+
+    @property
+    def pod_uid(self) -> str:
+        return self.id.split("/")[0]
+
+    @property
+    def container(self) -> str:
+        return self.id.split("/")[1]
+
+    @property
+    def number(self) -> int:
+        return int(self.id.split("/")[2])
 
 
 def run_id(uid: str, container: str, run: int) -> str:
@@ -152,3 +178,46 @@ def exited(
         seen, phase="exited", exit=end, crashes=crashes, started=False, ready=False, unhealthy="",
         stopping=None, started_at=started_at, problem=None,
     )  # fmt: skip
+
+
+def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
+    """What an agent before this one left: its runs, oldest first, and the status it wrote.
+
+    Whether it was ready is taken from the status, so that nothing flips because we came anew.
+    """
+    *before, current = runs
+    last = _end_of(before[-1]) if before else None
+    seen = Seen(
+        phase="starting", run=current.number, last=last, crashes=current.number,
+        image_id=str(status.get("imageID") or ""),
+    )  # fmt: skip
+    if current.finished_at:
+        return exited(
+            seen, current.exit_code, current.signal, current.started_at, current.finished_at
+        )
+    same = status.get("restartCount") == current.number
+    started = bool(status.get("started")) and same
+    return replace(
+        running(seen, current.started_at, has_startup=has_startup, has_readiness=True),
+        started=started or not has_startup,
+        ready=bool(status.get("ready")) and same,
+    )
+
+
+def status_of(pod: Object, container: str) -> Object:
+    """The container's entry in the Pod's status, or {}."""
+    status = pod.get("status") or {}
+    for field_name in ("containerStatuses", "initContainerStatuses"):
+        for entry in status.get(field_name) or ():
+            if entry.get("name") == container:
+                return dict(entry)
+    return {}
+
+
+def _end_of(run: Run) -> Exit | None:
+    if not run.finished_at:
+        return None
+    ended = exited(
+        Seen(run=run.number), run.exit_code, run.signal, run.started_at, run.finished_at
+    )  # fmt: skip
+    return ended.exit

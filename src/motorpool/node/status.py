@@ -101,9 +101,7 @@ def _conditions(
     over = phase in ("Succeeded", "Failed")
     initialized = is_initialized(pod, seen) or phase == "Succeeded"
     incomplete = [c.name for c in pod.init_containers if seen.of(c.name).exit is None]
-    unready = [
-        c.name for c in pod if (not c.is_init or c.is_sidecar) and not seen.of(c.name).ready
-    ]
+    unready = [c.name for c in pod if (not c.is_init or c.is_sidecar) and not seen.of(c.name).ready]
     begun = any(seen.of(c.name).phase not in ("absent", "failed") for c in pod)
     containers_ready = not unready and not over
     gates = [

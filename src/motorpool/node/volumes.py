@@ -15,7 +15,7 @@ silently. Content of configMaps and secrets is what it was when the Pod started.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
@@ -39,8 +39,6 @@ Tell = Callable[[Literal["Normal", "Warning"], str, str], None]
 class Tree(Protocol):
     @property
     def path(self) -> Path: ...
-    @property
-    def digest(self) -> str: ...
 
 
 class Images(Protocol):
@@ -52,6 +50,8 @@ class Images(Protocol):
     ) -> Tree: ...  # fmt: skip
 
     def release(self, digest: str, owner: str) -> None: ...
+
+    def owners(self) -> dict[str, list[str]]: ...
 
 
 class VolumeError(Exception):
@@ -66,7 +66,6 @@ class VolumeError(Exception):
 @dataclass(frozen=True, slots=True)
 class Volume:
     path: Path
-    digest: str = ""  # of the image that it is, to be released
     writable: bool = True
 
 
@@ -86,9 +85,14 @@ class Volumes:
         self._images = images
         self._facts = facts
         self._dir = pod_dir / "volumes"
+        self._local = False
 
-    async def prepare(self, tell: Tell) -> dict[str, Volume]:
-        """Every volume of the Pod by name. Raises VolumeError, ApiError or OSError."""
+    async def prepare(self, tell: Tell, *, local: bool = False) -> dict[str, Volume]:
+        """Every volume of the Pod by name. Raises VolumeError, ApiError or OSError.
+
+        *local*: the Pod has run before, so an image that is here is the one to use.
+        """
+        self._local = local
         await asyncio.to_thread(make_pod_directories, self._dir.parent)
         volumes = self._facts.pod["spec"].get("volumes") or ()
         return {volume["name"]: await self._prepare(volume, tell) for volume in volumes}
@@ -123,6 +127,8 @@ class Volumes:
     async def _image(self, source: Object, tell: Tell) -> Volume:
         reference = str(source.get("reference", ""))
         policy = source.get("pullPolicy") or default_pull_policy(reference)
+        if self._local and policy == "Always":
+            policy = "IfNotPresent"
         pulled = False
 
         def pulling(_: object) -> None:
@@ -145,7 +151,7 @@ class Volumes:
         else:
             message = f'Container image "{reference}" already present on machine'
             tell("Normal", "Pulled", message)
-        return Volume(tree.path, tree.digest, writable=False)
+        return Volume(tree.path, writable=False)
 
     async def _projected(self, name: str, projected: Object) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
@@ -226,11 +232,6 @@ def mounts_of(
     return mounts
 
 
-def unmountable(volumes: Iterable[Volume]) -> list[str]:
-    """The digests of the images to release when the Pod goes."""
-    return [volume.digest for volume in volumes if volume.digest]
-
-
 def make_pod_directories(pod_dir: Path) -> None:
     for name in ("volumes", "run", "work", "tmp", "logs"):
         (pod_dir / name).mkdir(parents=True, exist_ok=True)
@@ -286,5 +287,3 @@ def _host_path(name: str, source: Object) -> Volume:
         message = f'MountVolume.SetUp failed for volume "{name}" : hostPath type check failed: '
         raise VolumeError(FAILED_MOUNT, f"{message}{path} is not a {wanted or 'path'}")
     return Volume(path)
-
-
