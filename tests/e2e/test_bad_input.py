@@ -93,9 +93,7 @@ def test_a_second_object_of_the_same_name_exists_already(platform):
     platform.kubectl("create", "ns", "twice")
     said = platform.kubectl("create", "ns", "twice", check=False)
 
-    assert said == (
-        'Error from server (AlreadyExists): namespaces "twice" already exists\n'
-    )
+    assert said == ('Error from server (AlreadyExists): namespaces "twice" already exists\n')
 
 
 def test_a_namespace_that_does_not_exist_is_named(platform):
