@@ -84,11 +84,24 @@ async def test_an_exposed_service_gets_a_host_and_is_admitted(client):
         assert ingress["host"] == "iris-ai-demo.apps.example.com"
         (condition,) = ingress["conditions"]
         assert condition.keys() == {"type", "status", "lastTransitionTime"}
-        await client.create(route_api.ROUTE, exposed("late", host=found["spec"]["host"]))
-        await until(lambda: admitted(client, "late"))
-        assert await admitted(client, "late") == "False"
+        await client.create(route_api.ROUTE, exposed("other"))
+        await until(lambda: admitted(client, "other"))
         settled = await client.get(route_api.ROUTE, "ai-demo", "iris")
         assert settled["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]
+
+
+async def test_of_two_claims_the_older_is_admitted_and_of_twins_the_one_with_the_lower_uid(client):
+    async with reconciling(client):
+        for name in ("iris", "twin"):
+            await client.create(route_api.ROUTE, exposed(name, host="one.example.com"))
+        routes = (await client.list(route_api.ROUTE)).items
+        routes.sort(key=lambda r: (r["metadata"]["creationTimestamp"], r["metadata"]["uid"]))
+        first, second = (route["metadata"]["name"] for route in routes)
+
+        async def is_decided():
+            return [await admitted(client, n) for n in (first, second)] == ["True", "False"]
+
+        await until(is_decided)
 
 
 async def test_a_host_that_a_user_sets_later_stays(client):
