@@ -9,9 +9,7 @@ Rules:
 
 import asyncio
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,28 +17,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from motorpool.images.build import Build
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.content import Content
 from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
 from motorpool.images.layer import Limits
 from motorpool.images.manifest import Manifest, diff_ids
+from motorpool.images.progress import Counter, Progress, ProgressTo
 from motorpool.images.pull import Pull, architecture
 from motorpool.images.push import Push
-from motorpool.images.reference import Reference, is_digest, parse
+from motorpool.images.reference import Reference, parse
 from motorpool.images.registry import Registry
 
 Policy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
-PROGRESS_INTERVAL_S = 0.1
 PARALLEL_IMAGES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    reference: str
-    done_bytes: int
-    total_bytes: int
-
-
-ProgressTo: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +54,7 @@ class _Shared:
     """Work that several wait for."""
 
     task: "asyncio.Task[Tree]"
-    cancelled: threading.Event
+    cancelled: Cancellation
     listeners: list[ProgressTo] = field(default_factory=list)
     waiting: int = 0
 
@@ -112,6 +101,12 @@ class ImageStore:
             await asyncio.to_thread(self._lease, tree, owner)
         return tree
 
+    def close(self) -> None:
+        """Stops all that runs; for the end of the process."""
+        for shared in list(self._running.values()):
+            shared.cancelled.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def release(self, digest: str, owner: str) -> None:
         """*owner* no longer uses the tree of *digest*."""
         self.content.release(digest, owner)
@@ -122,7 +117,7 @@ class ImageStore:
 
     def _start(self, name: Reference, policy: Policy) -> _Shared:
         loop = asyncio.get_running_loop()
-        cancelled = threading.Event()
+        cancelled = Cancellation()
         listeners: list[ProgressTo] = []
 
         def tell(progress: Progress) -> None:
@@ -153,7 +148,7 @@ class ImageStore:
         return shared
 
     def _lease(self, tree: Tree, owner: str) -> None:
-        with self.content.lock("content", threading.Event(), shared=True):
+        with self.content.lock("content", Cancellation(), shared=True):
             self.content.hold(tree.digest, owner)
             if not tree.path.exists():
                 self.content.release(tree.digest, owner)
@@ -164,18 +159,15 @@ class ImageStore:
         name: Reference,
         policy: Policy,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> Tree:
         """`ensure`, in the calling thread."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         local = self._local(name)
         if local is not None and policy != "Always":
             path = self.content.tree_path(local)
-            if not path.exists():
-                with self._explained(name), self.content.adding(cancelled):
-                    manifest = self.content.manifest(local)
-                    self.content.add_tree(manifest, self._limits, cancelled)
-            return Tree(path, local, str(name))
+            if path.exists() or self._make_tree(name, local, cancelled):
+                return Tree(path, local, str(name))
         if policy == "Never":
             raise ImageError(
                 f"{name} is not on this machine and its imagePullPolicy is Never; "
@@ -192,23 +184,32 @@ class ImageStore:
                 "as it is for every image tagged latest; another tag is taken from this machine)"
             ) from error
 
+    def _make_tree(self, name: Reference, digest: str, cancelled: Cancellation) -> bool:
+        """False where parts of the image are missing, removed by hand or lost with a disk."""
+        with self._explained(name), self.content.adding(cancelled):
+            manifest = self.content.manifest(digest)
+            if any(self.content.layer(layer) is None for layer in manifest.layers):
+                return False
+            self.content.add_tree(manifest, self._limits, cancelled)
+            return True
+
     # For the command line.
 
     def pull(
         self,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> Tree:
         """Takes *name* from its registry, and unpacks it."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         with self._explained(name):
             registry = Registry(name, cancelled)
             pull = Pull(self.content, registry, self._limits, cancelled=cancelled)
             try:
                 with self.content.adding(cancelled):
                     manifest = pull.resolve()
-                    with _Counter(name, manifest, progress) as counter:
+                    with Counter(name, manifest, progress) as counter:
                         pull.advance = counter.advance
                         pull.fetch(manifest)
                     path = self.content.add_tree(manifest, self._limits, cancelled)
@@ -224,15 +225,15 @@ class ImageStore:
         self,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> str:
         """Sends *name* to its registry; the digest that it has there."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         manifest = self._stored(name)
         with self._explained(name), self.content.adding(cancelled):
             registry = Registry(name, cancelled)
             try:
-                with _Counter(name, manifest, progress) as counter:
+                with Counter(name, manifest, progress) as counter:
                     push = Push(self.content, registry, counter.advance, cancelled)
                     return push.run(manifest).digest
             finally:
@@ -243,10 +244,10 @@ class ImageStore:
         directory: Path,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> str:
         """Packs *directory* as *name*; the digest."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         if name.digest:
             raise ImageError(f"{name}: what is built gets its digest then; give a tag")
         try:
@@ -254,7 +255,7 @@ class ImageStore:
         except ValueError as error:
             raise ImageError("SOURCE_DATE_EPOCH is not a number of seconds; unset it") from error
         with self._explained(name), self.content.adding(cancelled):
-            with _Counter(name, None, progress) as counter:
+            with Counter(name, None, progress) as counter:
                 build = Build(
                     self.content,
                     architecture(),
@@ -264,6 +265,7 @@ class ImageStore:
                     cancelled,
                 )
                 manifest = build.run(directory)
+            self.content.add_tree(manifest, self._limits, cancelled)
             self.content.name(str(name), manifest.digest)
             return manifest.digest
 
@@ -273,6 +275,7 @@ class ImageStore:
         return [
             Image(name, digest, self._size(self.content.manifest(digest)), owners.get(digest, []))
             for name, digest in sorted(self.content.references().items())
+            if self.content.has_blob(digest)
         ]
 
     def inspect(self, name: Reference) -> dict[str, object]:
@@ -314,12 +317,12 @@ class ImageStore:
             # The same repository's image, known here by a tag.
             prefix = f"{name.registry}/{name.repository}:"
             if any(one.startswith(prefix) and references[one] == name.digest for one in references):
-                return name.digest
-        return found
+                found = name.digest
+        return found if found and self.content.has_blob(found) else None
 
     def _stored(self, name: Reference) -> Manifest:
         digest = self._local(name)
-        if digest is None or not is_digest(digest):
+        if digest is None:
             raise ImageError(
                 f"{name} is not on this machine; `motorpool modelcar ls` lists what is"
             )
@@ -343,45 +346,6 @@ class ImageStore:
                 f"cannot store {name} in {self.content.root}: {error.strerror or error}; "
                 "make room there or choose another --data-dir"
             ) from error
-
-
-class _Counter:
-    """Adds up what threads report, and tells it ten times a second at most."""
-
-    def __init__(
-        self, name: Reference, manifest: Manifest | None, progress: ProgressTo | None
-    ) -> None:
-        self._name = str(name)
-        self._total = manifest.size if manifest else 0
-        self._progress = progress
-        self._done = 0
-        self._told_at = 0.0
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "_Counter":
-        self._tell()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._tell()
-
-    def expect(self, total: int) -> None:
-        self._total = total
-
-    def advance(self, count: int) -> None:
-        with self._lock:
-            self._done += count
-            now = time.monotonic()
-            if now - self._told_at < PROGRESS_INTERVAL_S:
-                return
-            self._told_at = now
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            # What is fetched twice, after a fault, counts once.
-            done = min(self._done, self._total)
-            self._progress(Progress(self._name, done, self._total))
 
 
 __all__ = ["Cancelled", "Image", "ImageError", "ImageStore", "Policy", "Progress", "Tree", "parse"]
