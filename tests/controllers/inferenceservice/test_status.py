@@ -135,6 +135,14 @@ def test_with_an_ingress_the_url_comes_from_the_domain_template():
     )  # fmt: skip
 
 
+def test_a_transformer_in_front_must_be_ready_too():
+    wanted = isvc()
+    wanted["spec"]["transformer"] = {"containers": [{"image": "t:1"}]}
+    status = status_of(READY, [pod(ready=True)], wanted=wanted)
+    assert condition(status, "PredictorReady")[0] == "True"
+    assert condition(status, "Ready") == ("False", "Transformer ingress not created")
+
+
 def test_a_cluster_local_service_needs_no_ingress():
     wanted = isvc()
     wanted["metadata"]["labels"] = {"networking.kserve.io/visibility": "cluster-local"}
