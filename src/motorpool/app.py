@@ -243,7 +243,7 @@ def _start_controllers(context: Any, tasks: asyncio.TaskGroup) -> None:
     from motorpool.controllers.inferenceservice import reconcile as inferenceservice
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
-    from motorpool.workloads.all import CONTROLLERS
+    from motorpool.workloads import CONTROLLERS
 
     for build in (*CONTROLLERS, inferenceservice.controller, route.controller):
         controller = build(context)

@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from motorpool.base.processes import identity_of
-from motorpool.node.process import Fork, ProcessEngine, ProcessError, Program, Run, stop_pods
+from motorpool.node.command import Fork, Program
+from motorpool.node.process import ProcessEngine, ProcessError, stop_pods
+from motorpool.node.seen import Run
 from motorpool.node.supervisor import protocol
+from tests.node.conftest import exists, leftovers, until
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +36,6 @@ def run(argv):
 if __name__ == "__main__":
     sys.exit(run(sys.argv[1:]))
 """
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.01)
 
 
 class Node:
@@ -99,11 +95,6 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await until(lambda: not leftovers(str(tmp_path)))
 
 
-def leftovers(text: str) -> list[str]:
-    """The processes that have *text* in their command line."""
-    return [pid.name for pid in Path("/proc").glob("[0-9]*") if text in readable(pid / "cmdline")]
-
-
 async def test_exit_codes_and_signals_are_exact(node: Node) -> None:
     await node.start("u/a/0", "/bin/sh", "-c", "exit 7")
     killed = await node.start("u/b/0", "/bin/sleep", "60")
@@ -112,7 +103,7 @@ async def test_exit_codes_and_signals_are_exact(node: Node) -> None:
     end = await node.end("u/b/0")
     assert (end.exit_code, end.signal) == (137, 9)
     assert identity_of(killed.pid) is None
-    assert not Path(f"/proc/{killed.pid}").exists(), "a zombie"
+    assert not exists(f"/proc/{killed.pid}"), "a zombie"
 
 
 async def test_lines_carry_their_time_and_stream(node: Node) -> None:
@@ -251,14 +242,7 @@ async def test_without_a_fork_server_programs_are_executed(
 async def test_the_death_of_the_fork_server_hurts_no_child(node: Node) -> None:
     argv, fork = forked("sleep")
     run = await node.start("u/a/0", *argv, fork=fork)
-    server = next(
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if f"supervisor.forkserver\0forkable" in readable(path)
-        and identity_of(int(path.parent.name)) is not None
-        and int(path.parent.name) != run.pid
-        and str(node.data_dir) in os.readlink(path.parent / "fd/1")
-    )
+    server = forkserver_pid(node.data_dir)
     os.kill(server, signal.SIGKILL)
     await until(lambda: not Path(f"/proc/{server}/exe").exists())
     assert identity_of(run.pid) is not None
@@ -269,8 +253,8 @@ async def test_the_death_of_the_fork_server_hurts_no_child(node: Node) -> None:
     assert (await node.end("u/a/0")).signal == 9
 
 
-def readable(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+def forkserver_pid(data_dir: Path) -> int:
+    with protocol.connect(data_dir) as connection:
+        connection.sendall(protocol.encoded({"seq": 1, "do": "list"}))
+        with connection.makefile() as file:
+            return int(json.loads(file.readline())["ok"]["forkservers"][0]["pid"])

@@ -20,6 +20,9 @@ FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 
 
 class Cluster(MemoryClient):
+    is_silent = False
+    """Whether watches hear nothing, as if every informer were far behind."""
+
     def __init__(self, *objects):
         self._uids = itertools.count(1)
         self.refusals = {}  # (verb, kind) -> ApiError
@@ -91,6 +94,10 @@ class Cluster(MemoryClient):
                 self.remove(kind, written)
         return written
 
+    def _tell(self, kind, event):
+        if not self.is_silent:
+            super()._tell(kind, event)
+
     def _store(self, kind, obj, event_type):
         if "uid" not in obj["metadata"]:
             obj["metadata"]["uid"] = f"uid-{next(self._uids)}"
@@ -120,15 +127,17 @@ async def running(client, *factories):
 
 @contextlib.asynccontextmanager
 async def listening(client, factory):
-    """A controller whose informers run and whose reconcile the test calls."""
+    """A controller whose reconcile the test calls; its informers hear of nothing after that."""
     context = context_of(client)
     controller = factory(context)
     task = asyncio.ensure_future(context.informers.run())
     try:
         await asyncio.sleep(0)
         await context.informers.synced()
+        client.is_silent = True
         yield controller
     finally:
+        client.is_silent = False
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -82,15 +82,19 @@ class Registry:
                 await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
 
     async def run(self) -> None:
-        """Forgets old history and old events, until cancelled."""
+        """Keeps the store small, until cancelled."""
         while True:
             try:
-                oldest = (self.clock() - EVENT_LIFE).timestamp()
-                await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
-                await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
+                await self.tidy()
             except ApiError as error:
                 log.warning("upkeep of the store failed", error=str(error))
             await asyncio.sleep(UPKEEP_PERIOD_S)
+
+    async def tidy(self) -> None:
+        """Forgets old history and old events once."""
+        oldest = (self.clock() - EVENT_LIFE).timestamp()
+        await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
+        await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
 
     # Reading
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -14,6 +13,7 @@ import click
 from motorpool.base.datadir import data_dir
 
 if TYPE_CHECKING:
+    from motorpool.images.cancellation import Cancellation
     from motorpool.images.store import ImageStore, ProgressTo
 
 _DATA_DIR = click.option(
@@ -146,9 +146,11 @@ def rm(store: "ImageStore", reference: str, output: str) -> None:
 
 
 @contextmanager
-def _at_work(title: str) -> Iterator[tuple["ProgressTo | None", threading.Event]]:
+def _at_work(title: str) -> Iterator[tuple["ProgressTo | None", "Cancellation"]]:
     """A progress bar on a terminal, nothing elsewhere; Ctrl-C stops the threads that work."""
-    cancelled = threading.Event()
+    from motorpool.images.cancellation import Cancellation
+
+    cancelled = Cancellation()
     try:
         if not sys.stderr.isatty():
             yield None, cancelled

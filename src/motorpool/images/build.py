@@ -13,7 +13,6 @@ Rules:
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from motorpool.images import trees
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.content import Content
 from motorpool.images.errors import Cancelled, ImageError, RefusedContent
 from motorpool.images.layer import (
@@ -91,7 +91,7 @@ class Build:
     epoch_s: int = 0  # SOURCE_DATE_EPOCH
     advance: Callable[[int], None] = lambda count: None
     expect: Callable[[int], None] = lambda total: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
 
     def run(self, directory: Path) -> Manifest:
         """Packs *directory* into the store; the caller holds `adding()` and names the result."""
@@ -194,7 +194,16 @@ def _entry(path: Path, root: Path) -> TarEntry:
     name = f"{trees.SERVED}/{path.relative_to(root).as_posix()}"
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return TarEntry(name, SYMLINK, 0o777, target=str(path.readlink()))
+        target = path.readlink()
+        # Not followed to its end: what a link to a link leads to is that link's own affair.
+        if target.is_absolute() or not Path(os.path.normpath(path.parent / target)).is_relative_to(
+            root
+        ):
+            raise RefusedContent(
+                f"'{path}' is a symbolic link to '{target}', which leaves '{root}'; put the file "
+                "in its place (`cp -rL` copies a directory so)"
+            )
+        return TarEntry(name, SYMLINK, 0o777, target=str(target))
     if stat.S_ISDIR(status.st_mode):
         return TarEntry(name, DIRECTORY, 0o755)
     if not stat.S_ISREG(status.st_mode):

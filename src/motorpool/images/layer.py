@@ -166,10 +166,9 @@ class LayerWriter:
         return path
 
     def close(self) -> None:
-        for file in (self._skeleton, self._entries):
-            os.fsync(file.fileno())
-        self._skeleton.close()
-        self._entries.close()
+        with self._skeleton, self._entries:  # closed, whatever a full disk says to this:
+            os.fsync(self._skeleton.fileno())
+            os.fsync(self._entries.fileno())
 
     def _write_file(self, number: int, mode: int, content: Iterator[memoryview]) -> None:
         path = self.directory / "files" / str(number)
@@ -188,10 +187,12 @@ class LayerWriter:
                     flushing = self._flusher.start(descriptor)
                     unflushed = 0
         finally:
-            if flushing is not None:
-                flushing.result()
-            os.fchmod(descriptor, mode)  # whatever the umask
-            self._flusher.finish(descriptor)
+            try:
+                if flushing is not None:
+                    flushing.result()
+                os.fchmod(descriptor, mode)  # whatever the umask
+            finally:
+                self._flusher.finish(descriptor)
 
 
 def write_record(directory: Path, record: LayerRecord) -> None:

@@ -9,9 +9,9 @@ Rules:
 
 import platform
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from motorpool.images import manifest as manifests
 from motorpool.images import trees
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.compression import plain
 from motorpool.images.content import Content
 from motorpool.images.errors import DigestMismatch, ImageError, RefusedContent
@@ -52,7 +53,7 @@ class Pull:
     registry: Registry
     limits: Limits = field(default_factory=Limits)
     advance: Callable[[int], None] = lambda count: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
 
     def resolve(self) -> Manifest:
         """What the reference names at the registry now, for this machine."""
@@ -107,6 +108,9 @@ class Pull:
                 if self.content.layer(layer) is None:
                     self._layer_again(layer, diff_id)
         except OSError as error:
+            # Nothing to go on with: on a full disk, what is half there is in the way.
+            trees.remove(self.content.ingest / f"layer-{layer.hex}")
+            trees.remove(self.content.ingest / f"layer-{layer.hex}.earlier")
             raise ImageError(
                 f"cannot unpack {self.registry.reference} to {self.content.root}: "
                 f"{error.strerror}; make room or choose another --data-dir"
@@ -137,12 +141,13 @@ class Pull:
     def _unpack(
         self, layer: Descriptor, diff_id: str | None, making: Path, earlier: Path | None
     ) -> None:
-        raw = self._verified(layer, self._bytes(layer, earlier))
         diff = sha256()
-        with Flusher() as flusher:
+        with Flusher() as flusher, ExitStack() as streams:
+            raw = streams.enter_context(closing(self._bytes(layer, earlier)))
+            raw = streams.enter_context(closing(self._verified(layer, raw)))
             writer = LayerWriter(making, flusher, self.cancelled)
             if layer.compression != "plain":
-                raw = _spooled(raw, making / SPOOL)
+                raw = streams.enter_context(closing(_spooled(raw, making / SPOOL)))
             try:
                 tar = plain(raw, layer.compression)
                 if layer.compression != "plain":
@@ -166,7 +171,7 @@ class Pull:
         write_record(making, LayerRecord(layer.digest, plain_digest, size, writer.unpacked_bytes))
         self.content.place_layer(making, layer)
 
-    def _bytes(self, layer: Descriptor, earlier: Path | None) -> Iterator[bytes]:
+    def _bytes(self, layer: Descriptor, earlier: Path | None) -> Generator[bytes, None, None]:
         """The layer's bytes: what an earlier pull has left, then the registry's."""
         offset = 0
         if earlier is not None:
@@ -181,7 +186,7 @@ class Pull:
             trees.remove(earlier)
         yield from self.registry.blob(layer, offset)
 
-    def _verified(self, blob: Descriptor, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _verified(self, blob: Descriptor, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         """*chunks*, hashed beside their use; raises at the end where they are not *blob*."""
         digest = sha256()
         size = 0
@@ -211,7 +216,7 @@ def _hashed(chunks: Iterator[bytes], digest: "Hash") -> Iterator[bytes]:
         yield chunk
 
 
-def _spooled(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
+def _spooled(chunks: Iterator[bytes], path: Path) -> Generator[bytes, None, None]:
     """Keeps the compressed bytes until the layer is whole: a killed pull goes on behind them."""
     with path.open("wb", buffering=0) as spool:
         for chunk in chunks:

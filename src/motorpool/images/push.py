@@ -7,11 +7,11 @@ Rules:
      sent as plain tar and the manifest says so; the image's ID (its configuration) stays.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.content import Content
 from motorpool.images.errors import ImageError
 from motorpool.images.layer import plain_bytes
@@ -27,7 +27,7 @@ class Push:
     content: Content
     registry: Registry
     advance: Callable[[int], None] = lambda count: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
 
     def run(self, manifest: Manifest) -> Manifest:
         """The manifest as the registry has it now; `adding()` is held."""

@@ -10,16 +10,18 @@ Rules:
 
 import json
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin
 
 from motorpool.base.backoff import Backoff
 from motorpool.images.auth import Challenge, auth_files, find_credentials, parse_challenge
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.errors import Cancelled, ImageError, RefusedContent
 from motorpool.images.manifest import ACCEPTED, MANIFEST_BYTES_MAX, Descriptor, Manifest
 from motorpool.images.reference import DOCKER_HUB, Reference, is_loopback
@@ -47,7 +49,7 @@ class Registry:
     def __init__(
         self,
         reference: Reference,
-        cancelled: threading.Event,
+        cancelled: Cancellation,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         import httpx
@@ -60,6 +62,8 @@ class Registry:
         self._scheme = "http" if self._is_local else "https"
         self._authorization: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._open_sockets: set[socket.socket] = set()
+        cancelled.on_set(self._shut_sockets)
         self._client = httpx.Client(
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=16),
@@ -116,6 +120,8 @@ class Registry:
     def _raw(self, response: "httpx.Response") -> Iterator[bytes]:
         import httpx
 
+        connection = response.extensions["network_stream"].get_extra_info("socket")
+        self._open_sockets.add(connection)
         try:
             for chunk in response.iter_raw():
                 if self._cancelled.is_set():
@@ -123,6 +129,15 @@ class Registry:
                 yield chunk
         except httpx.TransportError as error:
             raise _Passing(_words(error)) from error
+        finally:
+            self._open_sockets.discard(connection)
+
+    def _shut_sockets(self) -> None:
+        """Wakes the threads that wait for bytes."""
+        for connection in list(self._open_sockets):
+            # Not SSLSocket's own method, which pulls the state away from under its reader.
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     # Pushing.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from motorpool.images.build import Build
+from motorpool.images.cancellation import Cancellation
 from motorpool.images.content import Content
 from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
 from motorpool.images.layer import Limits
@@ -65,7 +66,7 @@ class _Shared:
     """Work that several wait for."""
 
     task: "asyncio.Task[Tree]"
-    cancelled: threading.Event
+    cancelled: Cancellation
     listeners: list[ProgressTo] = field(default_factory=list)
     waiting: int = 0
 
@@ -112,6 +113,12 @@ class ImageStore:
             await asyncio.to_thread(self._lease, tree, owner)
         return tree
 
+    def close(self) -> None:
+        """Stops all that runs; for the end of the process."""
+        for shared in list(self._running.values()):
+            shared.cancelled.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def release(self, digest: str, owner: str) -> None:
         """*owner* no longer uses the tree of *digest*."""
         self.content.release(digest, owner)
@@ -122,7 +129,7 @@ class ImageStore:
 
     def _start(self, name: Reference, policy: Policy) -> _Shared:
         loop = asyncio.get_running_loop()
-        cancelled = threading.Event()
+        cancelled = Cancellation()
         listeners: list[ProgressTo] = []
 
         def tell(progress: Progress) -> None:
@@ -153,7 +160,7 @@ class ImageStore:
         return shared
 
     def _lease(self, tree: Tree, owner: str) -> None:
-        with self.content.lock("content", threading.Event(), shared=True):
+        with self.content.lock("content", Cancellation(), shared=True):
             self.content.hold(tree.digest, owner)
             if not tree.path.exists():
                 self.content.release(tree.digest, owner)
@@ -164,10 +171,10 @@ class ImageStore:
         name: Reference,
         policy: Policy,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> Tree:
         """`ensure`, in the calling thread."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         local = self._local(name)
         if local is not None and policy != "Always":
             path = self.content.tree_path(local)
@@ -198,10 +205,10 @@ class ImageStore:
         self,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> Tree:
         """Takes *name* from its registry, and unpacks it."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         with self._explained(name):
             registry = Registry(name, cancelled)
             pull = Pull(self.content, registry, self._limits, cancelled=cancelled)
@@ -224,10 +231,10 @@ class ImageStore:
         self,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> str:
         """Sends *name* to its registry; the digest that it has there."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         manifest = self._stored(name)
         with self._explained(name), self.content.adding(cancelled):
             registry = Registry(name, cancelled)
@@ -243,10 +250,10 @@ class ImageStore:
         directory: Path,
         name: Reference,
         progress: ProgressTo | None = None,
-        cancelled: threading.Event | None = None,
+        cancelled: Cancellation | None = None,
     ) -> str:
         """Packs *directory* as *name*; the digest."""
-        cancelled = cancelled or threading.Event()
+        cancelled = cancelled or Cancellation()
         if name.digest:
             raise ImageError(f"{name}: what is built gets its digest then; give a tag")
         try:

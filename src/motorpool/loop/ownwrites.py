@@ -15,10 +15,9 @@ Rules:
      reader that wrote should look once more.
 """
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from motorpool.api.meta import Object, ObjectKey, is_deleting, key_of, uid_of
 from motorpool.base.clock import Clock
@@ -26,8 +25,8 @@ from motorpool.loop.informer import Change, Index, Informer
 
 KEPT_S = 30.0
 GONE_SIZE_MAX = 4096
-
-Key = TypeVar("Key")
+FORGOTTEN_AT_ONCE = 16
+"""Per read: more than one, so that a reader who writes less than he reads is soon rid of all."""
 
 
 class OwnWrites:
@@ -72,6 +71,7 @@ class OwnWrites:
         seen = self.informer.get(*key)
         is_seen = seen is not None and _revision(seen) >= revision
         if not is_seen and self._gone.get(uid_of(written), -1) < revision:
+            self._written.pop(key, None)
             self._written[key] = (written, self._clock())
         return written
 
@@ -80,6 +80,7 @@ class OwnWrites:
         seen = self.informer.get(*key_of(obj))
         is_seen = seen is None or uid_of(seen) != uid_of(obj) or is_deleting(seen)
         if not is_seen or key_of(obj) in self._written:
+            self._deleted.pop(uid_of(obj), None)
             self._deleted[uid_of(obj)] = self._clock()
 
     @property
@@ -102,17 +103,18 @@ class OwnWrites:
             del self._written[key_of(obj)]
 
     def _forget(self) -> None:
+        """Both dicts are in the order of their moments: only the expired ones are looked at."""
         if not self._written and not self._deleted:
             return
         oldest = self._clock() - timedelta(seconds=KEPT_S)
-        for key in _before(oldest, ((key, at) for key, (_, at) in self._written.items())):
+        for key, (_, moment) in list(itertools.islice(self._written.items(), FORGOTTEN_AT_ONCE)):
+            if moment > oldest:
+                break
             del self._written[key]
-        for uid in _before(oldest, self._deleted.items()):
+        for uid, moment in list(itertools.islice(self._deleted.items(), FORGOTTEN_AT_ONCE)):
+            if moment > oldest:
+                break
             del self._deleted[uid]
-
-
-def _before(oldest: datetime, items: Iterable[tuple[Key, datetime]]) -> list[Key]:
-    return [key for key, moment in items if moment <= oldest]
 
 
 def _revision(obj: Object) -> int:

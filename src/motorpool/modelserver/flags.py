@@ -6,9 +6,11 @@ Pure: words in, `Settings` out, or `UsageError`. As OVMS reads them: `--name val
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import msgspec
 
 from motorpool.modelserver.layout import NO_LAYOUTS, Layouts, parse_layouts
 from motorpool.modelserver.metrics import FAMILIES
@@ -33,6 +35,7 @@ class Settings:
     layout: Layouts = NO_LAYOUTS
     target_device: str = ""
     nireq: int = 0
+    plugin_config: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     file_system_poll_wait_seconds: int = 1
     rest_workers: int | None = None
     metrics_enable: bool = False
@@ -51,6 +54,7 @@ MEANING = {
     "rest_bind_address": "addresses for REST, separated by commas (0.0.0.0)",
     "layout": "layout of requests and model, as NHWC:NCHW, or a JSON object by tensor name",
     "target_device": "OpenVINO device: CPU, GPU, AUTO, ...",
+    "plugin_config": 'OpenVINO properties as a JSON object, as {"NUM_STREAMS": 2}',
     "nireq": "inferences at a time; 0 leaves it to the engine",
     "file_system_poll_wait_seconds": "how often to look for new versions; 0 = never (1)",
     "rest_workers": "threads that prepare requests, 2 to 10000",
@@ -149,6 +153,15 @@ def _level(text: str) -> str:
     return text
 
 
+def _properties(text: str) -> Mapping[str, str | int | float | bool]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, str | int | float | bool])
+    except msgspec.DecodeError as error:
+        raise ValueError(
+            f"should be a JSON object of strings, numbers, booleans: {error}"
+        ) from None
+
+
 def _families(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if unknown := sorted(set(names) - {family.name for family in FAMILIES}):
@@ -165,6 +178,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "rest_bind_address": _addresses,
     "layout": parse_layouts,
     "target_device": str,
+    "plugin_config": _properties,
     "nireq": _integer(0, NIREQ_MOST),
     "file_system_poll_wait_seconds": _integer(0, 2**31 - 1),
     "rest_workers": _integer(REST_WORKERS.start, REST_WORKERS.stop - 1),

@@ -51,6 +51,11 @@ def names_image_dimensions(layout: str) -> bool:
     return layout == "NHWC"
 
 
+def fits(layout: Layout, rank: int) -> bool:
+    """Whether a tensor of *rank* dimensions can have that layout."""
+    return all(_takes(part, rank) for part in layout)
+
+
 def from_openvino(text: str) -> str:
     """`NHWC` for OpenVINO's own `[N,H,W,C]`; `N...` for a model that does not say."""
     letters = "".join(text.strip("[]").split(","))
@@ -62,6 +67,11 @@ def _layout(text: str) -> Layout:
     if len(parts) > 2 or not all(map(_is_layout, parts)):
         raise ValueError("the layout is in wrong format; write for example NHWC:NCHW")
     return Layout(parts[0], parts[-1])
+
+
+def _takes(part: str, rank: int) -> bool:
+    letters = part.replace("...", "")
+    return len(letters) <= rank if "..." in part else len(letters) == rank
 
 
 def _is_layout(part: str) -> bool:

@@ -23,7 +23,10 @@ def main() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Serves as *argv*, without the program's name, says; the exit code."""
+    """Serves as *argv*, without the program's name, says; the exit code.
+
+    Whoever forked for it ends the child with os._exit: see `main`.
+    """
     try:
         settings = parse(argv)
     except UsageError as error:

@@ -139,13 +139,13 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
 
 
 def _model(settings: Settings, registry: Registry) -> Model:
-    load = partial(
-        engine.load,
-        ov.Core(),
+    options = engine.Options(
         device=engine.device_to_use(settings.target_device, accelerators=engine.has_accelerators()),
         layouts=settings.layout,
         nireq=settings.nireq,
+        properties=settings.plugin_config,
     )
+    load = partial(engine.load, ov.Core(), options=options)
     return Model(settings.model_name, Path(settings.model_path), load, registry)
 
 

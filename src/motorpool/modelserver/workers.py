@@ -60,7 +60,7 @@ class Workers:
             threading.Thread(
                 target=self._work, args=(engine.slot(),), name=f"{name}-{index}", daemon=True
             )
-            for index in range(engine.nireq)
+            for index in range(engine.parallel)
         ]
         for thread in self._threads:
             thread.start()
@@ -69,10 +69,14 @@ class Workers:
     def active(self) -> int:
         return self._active
 
+    def is_quick(self, elements: int) -> bool:
+        """Whether a request of that size has proved not to be worth a thread."""
+        return self._quick >= PROOFS and elements <= self._proven
+
     async def infer(self, arrays: Sequence[Array]) -> Answer:
         """Raises Overloaded when too many wait already, ModelFault when the engine fails."""
         elements = sum(array.size for array in arrays)
-        if self._quick >= PROOFS and elements <= self._proven and not self._active:
+        if self.is_quick(elements) and not self._active:
             return self._infer_inline(arrays)
         if self._closed:
             return await self._infer_late(arrays)
@@ -81,7 +85,10 @@ class Workers:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._active += 1
         self._queue.put(_Job(arrays, elements, perf_counter(), future))
-        return await future
+        try:
+            return await future
+        finally:
+            self._active -= 1
 
     def close(self) -> None:
         """The threads end once they have done what was submitted before."""
@@ -108,6 +115,8 @@ class Workers:
 
     def _work(self, slot: Slot) -> None:
         while (job := self._queue.get()) is not None:
+            if job.future.cancelled():
+                continue
             started = perf_counter()
             try:
                 outputs, inferred_s = slot.infer(job.arrays)
@@ -123,7 +132,6 @@ class Workers:
             return  # The loop is closed: the server ended before this inference did.
 
     def _finish(self, job: _Job, result: "Answer | ModelFault") -> None:
-        self._active -= 1
         if isinstance(result, Answer):
             self._learn(job, result)
         if job.future.done():

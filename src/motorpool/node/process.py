@@ -11,14 +11,15 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from motorpool.base.backoff import Backoff
+from motorpool.node.command import Program
+from motorpool.node.seen import Run
 from motorpool.node.supervisor import protocol
 
 log = structlog.get_logger(__name__)
@@ -30,54 +31,6 @@ START_TIMEOUT_S = 20.0
 
 class ProcessError(OSError):
     """The supervisor refused: a program that cannot be executed, a bad request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """What a fork server calls instead of executing a program."""
-
-    module: str
-    argv: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What runs in one container."""
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str = "/"
-    grace_s: float = 30.0
-    fork: Fork | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of one container, as the supervisor knows it."""
-
-    id: str  # UID/CONTAINER/N
-    pid: int
-    started_at: float
-    finished_at: float  # 0 while it runs
-    exit_code: int | None  # None with finished_at: how it ended is not known
-    signal: int | None
-    forked: bool
-
-    @property
-    def pod_uid(self) -> str:
-        return self.id.split("/")[0]
-
-    @property
-    def container(self) -> str:
-        return self.id.split("/")[1]
-
-    @property
-    def number(self) -> int:
-        return int(self.id.split("/")[2])
-
-
-def run_id(uid: str, container: str, number: int) -> str:
-    return f"{uid}/{container}/{number}"
 
 
 def run_of(record: Mapping[str, Any]) -> Run:

@@ -26,7 +26,10 @@ CONNECT_TIMEOUT = "5s"
 UPSTREAM_IDLE = "4s"
 RETRY_POLICY: Json = {
     "retry_on": "connect-failure,refused-stream,reset-before-request,reset",
-    "num_retries": 2,
+    # Enough tries to outlast the moment between a pod's end and its place in the table: each one
+    # sees the endpoints of its own time.
+    "num_retries": 4,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     "retry_host_predicate": [
         {
             "name": "envoy.retry_host_predicates.previous_hosts",
@@ -85,10 +88,13 @@ def clusters_of(table: Table) -> list[Json]:
     return [_cluster(entry) for entry in table.entries]
 
 
-def routes_of(table: Table, *, secure: bool) -> Json:
-    """The route configuration of the plain or the TLS listener."""
+def routes_of(table: Table, *, secure: bool, https_port: int = 443) -> Json:
+    """The route configuration of the plain or the TLS listener.
+
+    Plain requests that belong on TLS are sent to *https_port*, wherever they came in.
+    """
     hosts = [
-        _virtual_host(host, list(entries), secure)
+        _virtual_host(host, list(entries), 0 if secure else https_port)
         for host, entries in groupby(table.entries, key=lambda entry: entry.host)
     ]
     return {
@@ -196,9 +202,9 @@ def _locality(backend: Backend, weighted: bool) -> Json:
     return locality
 
 
-def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
-    routes = [route for entry in entries for route in _routes(entry, secure)]
-    if routes and entries[-1].path not in ("", "/"):
+def _virtual_host(host: str, entries: list[Entry], redirect_port: int) -> Json:
+    routes = [route for entry in entries for route in _routes(entry, redirect_port)]
+    if routes and routes[-1]["match"] != UNAVAILABLE["match"]:
         routes.append(UNAVAILABLE)
     return {
         "name": host,
@@ -208,14 +214,22 @@ def _virtual_host(host: str, entries: list[Entry], secure: bool) -> Json:
     }
 
 
-def _routes(entry: Entry, secure: bool) -> list[Json]:
-    """Nothing where the entry is not for this listener."""
-    if secure:
+def _routes(entry: Entry, redirect_port: int) -> list[Json]:
+    """Nothing where the entry is not for this listener, or where no request can match.
+
+    A *redirect_port* of 0 means the TLS listener.
+    """
+    if "?" in entry.path:
+        return []
+    if not redirect_port:
         return _forwards(entry) if entry.tls else []
     if entry.tls is None or entry.tls.insecure == "Allow":
         return _forwards(entry)
     if entry.tls.insecure == "Redirect":
-        redirect = {"https_redirect": True, "response_code": "FOUND"}
+        redirect: Json = {"https_redirect": True, "host_redirect": entry.host}
+        if redirect_port != 443:
+            redirect["port_redirect"] = redirect_port
+        redirect["response_code"] = "FOUND"
         return [{"match": _path_match(entry.path), "redirect": redirect}]
     return []
 
@@ -325,12 +339,20 @@ def _header_changes(entry: Entry) -> Json:
 
 
 def _header_actions(actions: tuple[HeaderAction, ...]) -> tuple[list[Json], list[str]]:
-    added = [
-        _set_header(action.name, _format(action.value))
-        for action in actions
-        if action.value is not None
-    ]
-    return added, [action.name for action in actions if action.value is None]
+    usable = [action for action in actions if _is_usable(action)]
+    added = [_set_header(a.name, _format(a.value)) for a in usable if a.value is not None]
+    return added, [action.name for action in usable if action.value is None]
+
+
+def _is_usable(action: HeaderAction) -> bool:
+    """Whether Envoy takes it: what it does not take would cost every route its update."""
+    # Envoy routes by these, so that it lets nobody change them here.
+    if action.name.startswith(":") or action.name.lower() == "host":
+        return False
+    return not _CONTROL.search(action.value or "")
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _set_header(name: str, value: str) -> Json:

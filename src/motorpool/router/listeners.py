@@ -40,7 +40,6 @@ def bootstrap(directory: str) -> Json:
         return {
             "path_config_source": {
                 "path": f"{directory}/{name}.json",
-                "watched_directory": {"path": directory},
             },
             "resource_api_version": "V3",
         }
@@ -140,6 +139,9 @@ def _listener(name: str, host: str, port: int, chains: list[Json]) -> Json:
         "name": name,
         "address": {"socket_address": {"address": host, "port_value": port}},
         "filter_chains": chains,
+        # No other Envoy may share the port, and the workers get equal shares of the connections.
+        "enable_reuse_port": False,
+        "connection_balance_config": {"exact_balance": {}},
     }
 
 
@@ -164,7 +166,6 @@ def _connection_manager(name: str, directory: str) -> Json:
                 "config_source": {
                     "path_config_source": {
                         "path": f"{directory}/{name}.json",
-                        "watched_directory": {"path": directory},
                     },
                     "resource_api_version": "V3",
                 },

@@ -82,7 +82,7 @@ def entry_of(route: Object, slices: Slices) -> Entry | None:
         path=spec.get("path") or "",
         backends=backends,
         balance=annotations.balance(notes, _default_balance(backends)),
-        speaks_h2c=any(p.get("appProtocol") in H2C_PROTOCOLS for _, f in ports for p, _ in f),
+        speaks_h2c=_speak_h2c([port for _, found in ports for port, _ in found]),
         cookie=annotations.cookie(key, notes, secure_only=secure_only),
         idle_timeout_ms=annotations.duration_ms(
             notes.get(annotations.PREFIX + "timeout"), IDLE_TIMEOUT_MS
@@ -147,6 +147,10 @@ def _matches(port: Object, target: Any) -> bool:
     if isinstance(target, int) or str(target).isdecimal():
         return bool(port["port"] == int(target))
     return bool(port.get("name") == target)
+
+
+def _speak_h2c(ports: Sequence[Object]) -> bool:
+    return bool(ports) and all(port.get("appProtocol") in H2C_PROTOCOLS for port in ports)
 
 
 def _endpoints(found: _Found) -> tuple[Endpoint, ...]:

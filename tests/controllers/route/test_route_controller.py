@@ -11,6 +11,7 @@ import yaml
 from motorpool.api import core
 from motorpool.api import route as route_api
 from motorpool.api.meta import copy_of, key_of, sorted_by_name
+from motorpool.controllers.route.ports import port_problem
 from motorpool.controllers.route.reconcile import controller
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Informers
@@ -132,3 +133,47 @@ async def test_entries_of_other_routers_stay():
         await until(lambda: len(client.writes) == 1)
     ingress = client.kept(route_api.ROUTE, *key_of(given))["status"]["ingress"]
     assert [entry["routerName"] for entry in ingress] == ["default", "shard"]
+
+
+def service(**port):
+    metadata = {"name": "iris", "namespace": "n"}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [port]}}
+
+
+@pytest.mark.parametrize(
+    ("target", "port", "listed"),
+    [
+        (80, {"port": 80, "targetPort": 8080, "name": "http"}, "http or 8080"),
+        ("grpc", {"port": 80, "targetPort": 8080, "name": "http"}, "http or 8080"),
+        ("http", {"port": 80, "targetPort": 8888}, "8888"),
+        (8080, {"port": 80, "targetPort": 8080, "name": "http"}, ""),
+        ("8080", {"port": 8080}, ""),
+        ("http", {"port": 80, "name": "http"}, ""),
+        (8080, {"port": 80, "targetPort": "h1"}, ""),
+        (None, {"port": 80}, ""),
+    ],
+)
+def test_a_target_port_that_no_pod_has_is_named_with_those_that_there_are(target, port, listed):
+    spec = {} if target is None else {"port": {"targetPort": target}}
+    problem = port_problem(route("r", **spec), [service(**port)])
+    assert problem.endswith(f"one of: {listed}") if listed else problem == ""
+    assert port_problem(route("r", **spec), []) == ""
+
+
+async def test_a_wrong_target_port_is_told_once_when_the_service_comes():
+    client = MemoryClient(route("iris", port={"targetPort": 80}))
+
+    def events():
+        return [o for (kind, _), o in client.objects.items() if kind == core.EVENT]
+
+    async with reconciling(client):
+        await until(lambda: is_settled(client))
+        assert events() == []
+        await client.create(core.SERVICE, service(port=80, targetPort=8080))
+        await until(events)
+        await client.patch(core.SERVICE, "n", "iris", {"metadata": {"labels": {"a": "b"}}})
+        await client.create(route_api.ROUTE, route("last", host="last.example.com"))
+        await until(lambda: is_settled(client))
+    (event,) = events()
+    assert (event["reason"], event["count"]) == ("TargetPortNotFound", 1)
+    assert event["involvedObject"]["name"] == "iris"

@@ -45,6 +45,10 @@ def test_old_pods_that_do_not_serve_go_first_and_from_the_oldest():
     assert old_replicas(rollout(4), size("new", 0), old) == {"older": 0}
 
 
+def test_pods_that_do_not_serve_make_no_room_for_new_ones_that_do_not_either():
+    assert old_replicas(rollout(4), size("new", 1, 0), [size("old", 4, 2)]) == {"old": 3}
+
+
 def test_a_pod_that_is_about_to_go_is_not_counted_as_serving():
     """The ReplicaSet reports 4 available, but is to keep 3 of them."""
     old = [size("old", 3, 4)]

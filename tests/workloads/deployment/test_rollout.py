@@ -211,6 +211,47 @@ async def test_old_revisions_are_cleaned_up():
     assert sorted(sizes(client).values()) == [0, 1]
 
 
+async def test_scaling_in_the_middle_of_a_rollout_favours_neither_version():
+    client = Cluster(deployment(replicas=10, strategy={"rollingUpdate": {"maxSurge": 3}}))
+    async with running(client, deployments.controller, replica_sets.controller):
+        await roll(client)
+        await edit(client, template=image("app:2"))
+        await quiet(client)
+        assert list(sizes(client).values()) == [8, 5]
+
+        await edit(client, replicas=15)
+        await quiet(client)
+        assert sum(sizes(client).values()) == 18
+        assert min(sizes(client).values()) > 5
+        await roll(client)
+
+    assert sorted(sizes(client).values()) == [0, 15]
+
+
+async def test_an_orphaned_replica_set_is_adopted_and_not_made_again():
+    client = Cluster(deployment())
+    async with listening(client, deployments.controller) as controller:
+        await controller.reconcile(KEY)
+    (name,) = sizes(client)
+    orphan = client.kept(apps.REPLICA_SET, "n", name)
+    del orphan["metadata"]["ownerReferences"]
+
+    client = Cluster(deployment(), orphan)
+    async with running(client, deployments.controller, replica_sets.controller):
+        await roll(client)
+
+    assert list(sizes(client)) == [name]
+    owner = client.kept(apps.REPLICA_SET, "n", name)["metadata"]["ownerReferences"][0]
+    assert owner["uid"] == client.kept(apps.DEPLOYMENT, *KEY)["metadata"]["uid"]
+
+
+async def test_a_rollout_that_stalls_is_looked_at_again_when_its_deadline_is_over():
+    client = Cluster(deployment(progressDeadlineSeconds=60))
+    async with listening(client, deployments.controller) as controller:
+        again_s = await controller.reconcile(KEY)
+        assert 0 < again_s <= 60
+
+
 async def test_a_name_that_another_owner_has_gets_a_salted_hash():
     client = Cluster(deployment())
     async with listening(client, deployments.controller) as controller:

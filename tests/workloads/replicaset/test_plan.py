@@ -1,4 +1,6 @@
-from motorpool.workloads.replicaset.plan import plan, pod_of, victims
+from datetime import UTC, datetime, timedelta
+
+from motorpool.workloads.replicaset.plan import forgotten, plan, pod_of, victims, wait_s
 from tests.workloads.objects import deleting, pod, ready_condition, replica_set
 
 
@@ -70,3 +72,24 @@ def test_a_pod_is_its_template_under_a_generated_name():
     assert made["metadata"]["ownerReferences"][0]["uid"] == "uid-web-5"
     assert made["spec"] == owner["spec"]["template"]["spec"]
     assert made["spec"] is not owner["spec"]["template"]["spec"]
+
+
+def failed(count):
+    return [
+        pod(f"f{n:02d}", phase="Failed", creationTimestamp=f"2026-01-01T00:00:{n:02d}Z")
+        for n in range(count)
+    ]
+
+
+def test_a_template_that_keeps_failing_is_replaced_ever_more_slowly():
+    newest = datetime(2026, 1, 1, 0, 0, 0, tzinfo=UTC)
+
+    waits = [wait_s(failed(count), newest + timedelta(seconds=count - 1)) for count in range(1, 13)]
+
+    assert waits == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert wait_s(failed(4), newest + timedelta(seconds=5)) == 0
+
+
+def test_only_the_newest_failures_are_kept():
+    assert names(forgotten(failed(12))) == ["f00", "f01"]
+    assert forgotten(failed(10)) == []

@@ -1,10 +1,12 @@
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from motorpool.api import apps, core
 from motorpool.api.errors import Forbidden
 from motorpool.api.meta import ObjectKey, controller_of
+from motorpool.base.clock import rfc3339
 from motorpool.workloads.replicaset.reconcile import controller
 from tests.workloads.cluster import Cluster, listening, quiet, running, until
 from tests.workloads.objects import pod, ready_condition, replica_set
@@ -96,6 +98,19 @@ async def test_failed_pods_are_replaced_and_gone_ones_too():
         await quiet(client)
     assert len(client.all(core.POD)) == 3
     assert len(client.events("SuccessfulCreate")) == 4
+
+
+async def test_a_node_that_fails_every_pod_is_not_flooded():
+    client = Cluster(replica_set(replicas=1))
+    now = rfc3339(datetime.now(UTC))
+    async with running(client, controller):
+        for _ in range(20):
+            await quiet(client)
+            for each in client.all(core.POD):
+                metadata = {**each["metadata"], "creationTimestamp": now}
+                client.set(core.POD, each, metadata=metadata, status={"phase": "Failed"})
+
+    assert len(client.all(core.POD)) == 3
 
 
 async def test_a_ready_pod_becomes_available_after_min_ready_seconds():

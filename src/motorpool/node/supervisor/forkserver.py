@@ -15,6 +15,7 @@ Rules:
 
 import gc
 import importlib
+import io
 import json
 import os
 import socket
@@ -96,6 +97,9 @@ def _run(module: ModuleType, request: dict[str, Any]) -> NoReturn:
         os.environ.update(request["env"])
         sys.argv = [module.__name__, *request["argv"]]
         gc.enable()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True)
         code = int(module.run(request["argv"]) or 0)
     except SystemExit as error:
         if isinstance(error.code, str):

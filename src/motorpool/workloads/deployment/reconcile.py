@@ -28,6 +28,7 @@ from motorpool.api.selectors import LabelSelector
 from motorpool.loop.informer import Change
 from motorpool.loop.ownership import BY_CONTROLLER, controllers, settle
 from motorpool.loop.ownwrites import OwnWrites
+from motorpool.loop.refusals import is_namespace_ending
 from motorpool.loop.runner import Context, Controller, own_key, owner_key
 from motorpool.workloads.deployment import plan
 from motorpool.workloads.deployment.desired import replica_set_of
@@ -259,7 +260,7 @@ class _Deployments:
                 return None  # Deleted while we looked at it.
             step.deployment = self._deployments.note(written)
         if step.create_error is not None:
-            if _is_namespace_ending(step.create_error):
+            if is_namespace_ending(step.create_error):
                 return None
             raise step.create_error
         if is_complete(step.deployment, step.rollout, new) and not is_deleting(step.deployment):
@@ -280,8 +281,3 @@ class _Deployments:
 
 def _selector_of(deployment: Object) -> LabelSelector:
     return LabelSelector.from_object(deployment["spec"].get("selector"))
-
-
-def _is_namespace_ending(error: ApiError) -> bool:
-    causes = (error.details or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

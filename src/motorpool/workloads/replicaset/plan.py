@@ -4,10 +4,14 @@ Theory: pods of one template are interchangeable, so that a pod is never repaire
 What goes first is what serves least: unplaced before placed, pending before running, unready
 before ready; then what the user priced lower, what shares its node with more of its kind, what is
 ready for a shorter time, restarted more often, and at last the younger one, then the name.
+
+A pod that Failed is replaced and kept for its user to look at, the newest few of them. A node that
+fails every pod at once must not be answered with pods at full speed: from the third failure on the
+replacement waits, each time twice as long.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +26,16 @@ from motorpool.api.meta import (
     namespace_of,
 )
 from motorpool.api.podstatus import is_active, is_ready, ready_since, restarts
+from motorpool.base.backoff import Backoff
 from motorpool.base.clock import parse_rfc3339
 
 BURST_MAX = 500
 """The most pods created or deleted in one pass."""
+
+FAILED_KEPT_MAX = 10
+FAILED_AT_ONCE = 2
+"""So many failures are taken for accidents and answered at once."""
+REPLACEMENT = Backoff(first_s=1.0, most_s=60.0)
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -49,6 +59,27 @@ def plan(replica_set: Object, pods: Sequence[Object]) -> Plan:
     return Plan(0, victims(active, min(-lacking, BURST_MAX)))
 
 
+def failed_of(pods: Iterable[Object]) -> list[Object]:
+    """The oldest first."""
+    failed = [pod for pod in pods if at(pod, "status", "phase") == "Failed"]
+    failed = [pod for pod in failed if "deletionTimestamp" not in pod["metadata"]]
+    return sorted(failed, key=lambda pod: (_born(pod), name_of(pod)))
+
+
+def forgotten(pods: Iterable[Object]) -> list[Object]:
+    """The failed pods that have been kept for long enough."""
+    return failed_of(pods)[:-FAILED_KEPT_MAX]
+
+
+def wait_s(pods: Iterable[Object], now: datetime) -> float:
+    """How long the next pod has to wait because of those that failed; 0 where it need not."""
+    failed = failed_of(pods)
+    delay_s = REPLACEMENT.delay_s(len(failed) - FAILED_AT_ONCE)
+    if not delay_s:
+        return 0.0
+    return max(0.0, delay_s - (now - _born(failed[-1])).total_seconds())
+
+
 def desired_replicas(replica_set: Object) -> int:
     return int(at(replica_set, "spec", "replicas", default=1))
 
@@ -63,8 +94,6 @@ def _worth(pod: Object, crowds: Counter[str]) -> tuple[Any, ...]:
     node = at(pod, "spec", "nodeName", default="")
     phase = at(pod, "status", "phase", default="Pending")
     since = ready_since(pod) or _NEVER
-    created = pod["metadata"].get("creationTimestamp")
-    born = parse_rfc3339(created) if created else _NEVER
     return (
         bool(node),
         _PHASES.get(phase, 1),
@@ -73,9 +102,14 @@ def _worth(pod: Object, crowds: Counter[str]) -> tuple[Any, ...]:
         -crowds[node],
         -since.timestamp(),
         -restarts(pod),
-        -born.timestamp(),
+        -_born(pod).timestamp(),
         name_of(pod),
     )
+
+
+def _born(pod: Object) -> datetime:
+    created = pod["metadata"].get("creationTimestamp")
+    return parse_rfc3339(created) if created else _NEVER
 
 
 def _deletion_cost(pod: Object) -> int:

@@ -6,8 +6,9 @@ that a template that the API server refuses costs one refusal per pass and not f
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from motorpool.api import apps, core
 from motorpool.api.errors import ApiError, Conflict, NotFound
@@ -26,8 +27,9 @@ from motorpool.api.selectors import LabelSelector
 from motorpool.loop.informer import Change
 from motorpool.loop.ownership import BY_CONTROLLER, controllers, settle
 from motorpool.loop.ownwrites import OwnWrites
+from motorpool.loop.refusals import is_namespace_ending
 from motorpool.loop.runner import Context, Controller, own_key, owner_key
-from motorpool.workloads.replicaset.plan import Plan, plan, pod_of
+from motorpool.workloads.replicaset.plan import Plan, forgotten, plan, pod_of, wait_s
 from motorpool.workloads.replicaset.status import Failure, next_available_s, status
 
 COMPONENT = "replicaset-controller"
@@ -81,17 +83,22 @@ class _ReplicaSets:
         if replica_set is None:
             return None  # Deleted: its pods carry owner references and are collected.
         pods = await settle(self._client, core.POD, replica_set, self._pods)
-        outcome = await self._carry_out(replica_set, plan(replica_set, pods))
+        held_s = wait_s(pods, self._clock())
+        wanted = plan(replica_set, pods)
+        outcome = await self._carry_out(
+            replica_set, replace(wanted, create=0) if held_s else wanted
+        )
         present = [*(pod for pod in pods if name_of(pod) not in outcome.deleted), *outcome.created]
         now = self._clock()
         await self._report(replica_set, status(replica_set, present, outcome.failure, now))
         if outcome.error is not None:
-            if _is_namespace_ending(outcome.error):
+            if is_namespace_ending(outcome.error):
                 return None  # The ReplicaSet itself goes next.
             raise outcome.error
-        rest = plan(replica_set, present)  # what the burst limit left
+        await self._forget(forgotten(pods))
+        rest = plan(replica_set, present)  # what the burst limit or a wait left
         waits = (
-            0.0 if rest.create or rest.delete else None,
+            held_s if rest.create or rest.delete else None,
             next_available_s(replica_set, present, now),
             self._pods.again_s,
         )
@@ -128,7 +135,7 @@ class _ReplicaSets:
                 self._record(replica_set, "SuccessfulCreate", f"Created pod: {name_of(result)}")
         if outcome.error is not None:
             outcome.failure = Failure("FailedCreate", str(outcome.error))
-            if not _is_namespace_ending(outcome.error):
+            if not is_namespace_ending(outcome.error):
                 self._record(replica_set, "FailedCreate", f"Error creating: {outcome.error}")
 
     async def _delete(self, replica_set: Object, pods: Sequence[Object], outcome: _Outcome) -> None:
@@ -145,6 +152,12 @@ class _ReplicaSets:
             outcome.deleted.add(name_of(pod))
             self._record(replica_set, "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
 
+    async def _forget(self, pods: Sequence[Object]) -> None:
+        for pod in pods:
+            with contextlib.suppress(NotFound, Conflict):  # Gone already.
+                await self._client.delete(core.POD, *key_of(pod), uid=uid_of(pod))
+            self._pods.note_deleted(pod)
+
     async def _report(self, replica_set: Object, new: Object) -> None:
         if replica_set.get("status") == new:
             return
@@ -159,8 +172,3 @@ class _ReplicaSets:
             self._events.record(replica_set, "Warning", reason, message, component=COMPONENT)
         else:
             self._events.record(replica_set, "Normal", reason, message, component=COMPONENT)
-
-
-def _is_namespace_ending(error: ApiError) -> bool:
-    causes = (error.details or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
