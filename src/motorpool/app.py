@@ -12,10 +12,10 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,13 @@ from motorpool.base.atomicfile import write_atomically
 from motorpool.base.clock import now
 from motorpool.base.lockfile import Locked, LockFile, holder_of
 from motorpool.base.processes import identity_of, is_alive
+
+if TYPE_CHECKING:
+    from motorpool.apiserver.certificates import CertificateFiles
+    from motorpool.apiserver.registry import Registry
+    from motorpool.loop.runner import Context
+    from motorpool.node.agent import Agent
+    from motorpool.store import Store
 
 Endpoints: TypeAlias = dict[str, str | int]
 """``{"api": URL, "http": URL, "https": URL, "kubeconfig": PATH, "pid": N}``"""
@@ -113,7 +120,7 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-async def _until_signalled(work: Any) -> None:
+async def _until_signalled(work: Coroutine[object, object, None]) -> None:
     """Runs *work* until it fails, or ends it at the first SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
@@ -160,7 +167,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             host=options.host,
             http_port=options.http_port,
             https_port=options.https_port,
-            certificate=Certificate(certificates.certificate, certificates.key),
+            certificate=Certificate(str(certificates.certificate), str(certificates.key)),
             binary=_envoy(),
         )
         agent = Agent(
@@ -169,7 +176,10 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             node_name=_node_name(),
             images=ImageStore(data_dir / "images"),
         )
-        async with asyncio.TaskGroup() as tasks, _api(options, registry, agent, certificates) as api:
+        async with (
+            asyncio.TaskGroup() as tasks,
+            _api(options, registry, agent, certificates) as api,
+        ):
             await registry.bootstrap()
             tasks.create_task(informers.run(), name="informers")
             tasks.create_task(router.run(), name="router")
@@ -177,7 +187,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, tasks)
+            _start_controllers(context, certificates.ca.read_text(), tasks)
             await router.ready()
             endpoints: Endpoints = {
                 "api": api,
@@ -195,7 +205,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
 
 
 @contextlib.asynccontextmanager
-async def _store(path: Path) -> AsyncIterator[Any]:
+async def _store(path: Path) -> AsyncIterator["Store"]:
     from motorpool.store import Store
 
     store = Store.open(path)
@@ -205,7 +215,7 @@ async def _store(path: Path) -> AsyncIterator[Any]:
         await store.close()
 
 
-def _certificates(options: Options) -> Any:
+def _certificates(options: Options) -> "CertificateFiles":
     from motorpool.apiserver.certificates import ensure_certificates
 
     hosts = [f"*.apps.{options.base_domain}"]
@@ -215,7 +225,9 @@ def _certificates(options: Options) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _api(options: Options, registry: Any, agent: Any, certificates: Any) -> AsyncIterator[str]:
+async def _api(
+    options: Options, registry: "Registry", agent: "Agent", certificates: "CertificateFiles"
+) -> AsyncIterator[str]:
     """The API over HTTPS, and the kubeconfig that reaches it. Gives its URL."""
     from motorpool.apiserver.app import build_app
     from motorpool.apiserver.authentication import TokenAuthenticator, User
@@ -232,21 +244,25 @@ async def _api(options: Options, registry: Any, agent: Any, certificates: Any) -
         yield url
 
 
-async def _install(context: Any, options: Options) -> None:
+async def _install(context: "Context", options: Options) -> None:
     from motorpool.controllers.servingruntime.install import install
 
     namespace = context.settings.namespace
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: Any, tasks: asyncio.TaskGroup) -> None:
+def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+    from motorpool import workloads
     from motorpool.controllers.inferenceservice import reconcile as inferenceservice
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
-    from motorpool.workloads.all import CONTROLLERS
 
-    for build in (*CONTROLLERS, inferenceservice.controller, route.controller):
-        controller = build(context)
+    controllers = [
+        *workloads.controllers(context, ca_certificate=ca_certificate),
+        inferenceservice.controller(context),
+        route.controller(context),
+    ]
+    for controller in controllers:
         tasks.create_task(runner.run(controller), name=controller.name)
 
 

@@ -141,13 +141,14 @@ class TestValidation:
     def test_a_plain_model_is_accepted(self):
         assert errors(isvc(model=MODEL)) == []
         assert errors(isvc(model={**MODEL, "name": ""})) == []
+        assert errors(isvc("a" * 48, model=MODEL)) == []
 
     @pytest.mark.parametrize(
         ("obj", "text"),
         [
             (isvc("1iris", model=MODEL), 'metadata.name: Invalid value: "1iris"'),
             (isvc("a.b", model=MODEL), "starts with a letter"),
-            (isvc("a" * 60, model=MODEL), "must be no more than 63 characters"),
+            (isvc("a" * 49, model=MODEL), "must be no more than 63 characters"),
             (isvc(), "exactly one of [sklearn"),
             (isvc(model=MODEL, xgboost={}), "exactly one of [sklearn"),
             (isvc(sklearn={}, xgboost={}), "exactly one of [sklearn"),

@@ -311,6 +311,7 @@ async def test_two_processes_that_pull_one_image_fetch_it_once(
 
 async def test_what_a_killed_unpack_left_is_swept(store: ImageStore, model: Path) -> None:
     store.build(model, parse(LOCAL))
+    trees.remove(store.ensure_now(parse(LOCAL), "Never").path)
     manifest = store.content.manifest(store.content.references()[LOCAL])
     half = store.content.ingest / f"tree-{manifest.hex}"
     (half / "models").mkdir(parents=True)
@@ -382,3 +383,27 @@ def test_a_tree_without_hard_links_is_copied(
 
     copied = tree.path / "models" / "1" / "model.xml"
     assert (copied.read_text(), copied.stat().st_mode & 0o777) == ("<net/>", 0o444)
+
+
+async def test_an_image_whose_parts_were_lost_is_pulled_again(
+    store: ImageStore, small: SmallRegistry
+) -> None:
+    small.add("1", tar(("models/m", b"x")))
+    name = f"{small.host}/model:1"
+    tree = await store.ensure(name, "IfNotPresent")
+    trees.remove(tree.path)
+    trees.remove(store.content.layers)
+
+    with pytest.raises(ImageError, match="is not on this machine"):
+        await store.ensure(name, "Never")
+    tree = await store.ensure(name, "IfNotPresent")
+
+    assert (tree.path / "models" / "m").read_text() == "x"
+
+
+def test_a_damaged_index_is_named(store: ImageStore, model: Path) -> None:
+    store.build(model, parse(LOCAL))
+    (store.content.root / "index.json").write_text("{")
+
+    with pytest.raises(ImageError, match=r"index\.json is damaged; remove it"):
+        store.images()

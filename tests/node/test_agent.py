@@ -353,6 +353,7 @@ async def test_the_node_and_its_lease_are_there(platform: Platform) -> None:
         )
     )
     node = platform.client.kept(core.NODE, "", "node-a")
+    await until(lambda: exists(f"{platform.data_dir}/run/supervisor.sock"))
     ready = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert ready[0]["status"] == "True"
     assert int(node["status"]["capacity"]["pods"]) >= 250

@@ -17,7 +17,7 @@ from motorpool.node.command import Fork, Program
 from motorpool.node.process import ProcessEngine, ProcessError, stop_pods
 from motorpool.node.seen import Run
 from motorpool.node.supervisor import protocol
-from tests.node.conftest import exists, leftovers, until
+from tests.node.conftest import exists, leftovers, readable, until
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ class Node:
     def log(self, id_: str) -> list[str]:
         uid, container, number = id_.split("/")
         path = self.data_dir / "pods" / uid / "logs" / container / f"{number}.log"
-        return path.read_text().splitlines()
+        return readable(path).splitlines()
 
     def supervisor_pid(self) -> int:
         with protocol.connect(self.data_dir) as connection:

@@ -24,7 +24,7 @@ LOGGER_MODES = ("all", "request", "response")
 COMPONENTS = ("predictor", "transformer", "explainer")
 FORBIDDEN_VARIABLES = ("PYTHONPATH",)
 NODE_VARIABLES = ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE")
-DNS_LABEL_LENGTH_MAX = 63
+LABEL_LENGTH_MAX = 63
 
 
 def inference_service_errors(new: Object, old: Object | None) -> Sequence[FieldError]:
@@ -91,9 +91,10 @@ def _name_errors(isvc: Object) -> Iterator[FieldError]:
     for component in COMPONENTS:
         if at(isvc, "spec", component) is None:
             continue
-        child = f"{name}-{component}"
-        if len(child) > DNS_LABEL_LENGTH_MAX:
-            text = f"{child}, its {component}'s name, must be no more than 63 characters"
+        # The longest that is made of it: the label by which the Service finds the pods.
+        label = f"isvc.{name}-{component}"
+        if len(label) > LABEL_LENGTH_MAX:
+            text = f"{label}, a label of its pods, must be no more than 63 characters"
             yield FieldError.invalid("metadata.name", name, text)
 
 

@@ -220,7 +220,7 @@ def _ask(example: Path, router: str, served: dict[str, str]) -> list[Answer]:
     """Sends every held-out image, encoded as it is, and reads the class from the logits."""
     import httpx
 
-    labels: dict[str, int] = json.loads((example / "images" / "labels.json").read_text())
+    labels: dict[str, int] = json.loads((example / "labels.json").read_text())
     url = f"{router}/v2/models/{served['model']}"
     answers = []
     with httpx.Client(headers={"Host": served["host"]}, timeout=10, trust_env=False) as client:

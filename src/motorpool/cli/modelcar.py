@@ -14,7 +14,8 @@ from motorpool.base.datadir import data_dir
 
 if TYPE_CHECKING:
     from motorpool.images.cancellation import Cancellation
-    from motorpool.images.store import ImageStore, ProgressTo
+    from motorpool.images.progress import ProgressTo
+    from motorpool.images.store import ImageStore
 
 _DATA_DIR = click.option(
     "--data-dir", metavar="DIR", help="Where Motorpool keeps everything [$MOTORPOOL_DATA_DIR]."

@@ -68,7 +68,9 @@ def up(
         app.run(options, _say_that_it_serves)
     except app.UpFailed as error:
         fail(str(error), hint=error.hint)
-    click.echo("motorpool: stopped; models and router go on serving until `motorpool down`", err=True)
+    click.echo(
+        "motorpool: stopped; models and router go on serving until `motorpool down`", err=True
+    )
 
 
 def _say_that_it_serves(endpoints: dict[str, str | int], seconds: float) -> None:

@@ -23,13 +23,12 @@ from pathlib import Path, PurePosixPath
 from motorpool.images import trees
 from motorpool.images.cancellation import Cancellation
 from motorpool.images.content import Content
-from motorpool.images.errors import Cancelled, ImageError, RefusedContent
+from motorpool.images.errors import ImageError, RefusedContent
 from motorpool.images.layer import (
     Flusher,
     LayerEntry,
     LayerRecord,
     LayerWriter,
-    file_chunks,
     write_record,
 )
 from motorpool.images.manifest import OCI_LAYER, Descriptor, Manifest, image_of
@@ -155,12 +154,10 @@ class Build:
                 writer.add(line, None)
                 continue
             copied = 0
-            for chunk in file_chunks(writer.add_copy(line, source.path)):
+            for chunk in writer.add_copy(line, source.path):
                 digest.update(chunk)
                 copied += len(chunk)
                 self.advance(len(chunk))
-                if self.cancelled.is_set():
-                    raise Cancelled
             if copied != entry.size:
                 raise ImageError(f"'{source.path}' changed while it was packed; build again")
             size += copied

@@ -65,6 +65,10 @@ class Content:
             index: dict[str, str] = json.loads((self.root / "index.json").read_bytes())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise ImageError(
+                f"{self.root / 'index.json'} is damaged; remove it, then pull or build again"
+            ) from error
         return index
 
     def manifest(self, digest: str) -> Manifest:
@@ -212,6 +216,8 @@ class Content:
         _remove_others(self.trees, kept)
         freed = _remove_others(self._blobs, blobs)
         freed += _remove_others(self.layers, layers)
+        # Whoever holds one of these holds `content` too, so nobody does.
+        _remove_others(self._locks, {"content", "index"})
         oldest = time.time() - PARTIAL_KEPT_S
         # Layers may be continued (their names are digests); all else is of no use to anyone.
         resumable = {

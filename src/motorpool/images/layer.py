@@ -29,6 +29,7 @@ from motorpool.images.errors import Cancelled, RefusedContent
 from motorpool.images.tar import FILE, ByteStream, TarReader
 
 CHUNK_BYTES = 1 << 20
+COPY_BYTES = 8 << 20  # then hashed while it is still in the processor's cache
 FLUSH_BYTES = 32 << 20  # start writing to disk while the rest still arrives
 UNFLUSHED_FILES_MAX = 64  # each holds a descriptor
 
@@ -150,20 +151,25 @@ class LayerWriter:
             self._files += 1
             self._write_file(number, 0o555 if entry.mode & 0o111 else 0o444, content)
 
-    def add_copy(self, entry: LayerEntry, source: Path) -> Path:
-        """As `add`, with the content of *source* as it is now, copied inside the kernel."""
+    def add_copy(self, entry: LayerEntry, source: Path) -> Iterator[bytes]:
+        """As `add`, with the content of *source*, copied by the kernel; gives its bytes."""
         self.add(entry, iter(()))
         path = self.directory / "files" / str(self._files - 1)
         mode = path.stat().st_mode
         path.chmod(0o644)
-        with source.open("rb") as read, path.open("r+b") as write:
-            while _copy_range(read.fileno(), write.fileno(), FLUSH_BYTES):
+        with source.open("rb") as read, path.open("r+b", buffering=0) as write:
+            copied, flushed = 0, 0
+            while count := _copy_range(read.fileno(), write.fileno(), COPY_BYTES):
                 if self._cancelled.is_set():
                     raise Cancelled
+                yield from _chunks_at(write.fileno(), copied, count)
+                copied += count
+                if copied - flushed >= FLUSH_BYTES:
+                    self._flusher.finish(os.dup(write.fileno()))
+                    flushed = copied
             path.chmod(mode)
             self._flusher.finish(os.dup(write.fileno()))
-        self.unpacked_bytes += entry.size
-        return path
+        self.unpacked_bytes += copied
 
     def close(self) -> None:
         with self._skeleton, self._entries:  # closed, whatever a full disk says to this:
@@ -247,6 +253,16 @@ def file_chunks(path: Path) -> Iterator[bytes]:
                 yield chunk
     except FileNotFoundError:
         return
+
+
+def _chunks_at(descriptor: int, offset: int, size: int) -> Iterator[bytes]:
+    end = offset + size
+    while offset < end:
+        chunk = os.pread(descriptor, min(CHUNK_BYTES, end - offset), offset)
+        if not chunk:
+            return
+        offset += len(chunk)
+        yield chunk
 
 
 def _copy_range(source: int, target: int, size: int) -> int:

@@ -91,6 +91,8 @@ class Push:
         for name, digest in self.content.references().items():
             other = parse(name)
             if other.registry == own.registry and other.repository != own.repository:
+                if not self.content.has_blob(digest):
+                    continue
                 for layer in self.content.manifest(digest).layers:
                     found.setdefault(layer.digest, other.repository)
         return found

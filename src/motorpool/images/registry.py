@@ -25,6 +25,7 @@ from motorpool.images.cancellation import Cancellation
 from motorpool.images.errors import Cancelled, ImageError, RefusedContent
 from motorpool.images.manifest import ACCEPTED, MANIFEST_BYTES_MAX, Descriptor, Manifest
 from motorpool.images.reference import DOCKER_HUB, Reference, is_loopback
+from motorpool.images.response import Passing, detail, joined, read, speaks_tls, start_of, words
 
 if TYPE_CHECKING:
     import httpx
@@ -33,16 +34,11 @@ TRIES_MAX = 5
 BACKOFF = Backoff(0.2, 5.0)
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
-CHUNK_BYTES = 1 << 20
 TOKEN_BYTES_MAX = 1 << 20
 _ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 T = TypeVar("T")
-
-
-class _Passing(Exception):
-    """A fault that may be gone at the next try."""
 
 
 class Registry:
@@ -88,7 +84,7 @@ class Registry:
         def get() -> tuple[bytes, str]:
             with self._open("GET", f"manifests/{version}", headers=_ACCEPT) as response:
                 self._expect(response, 200)
-                raw = _read(response, MANIFEST_BYTES_MAX)
+                raw = read(response, MANIFEST_BYTES_MAX)
                 return raw, response.headers.get("Content-Type", "").split(";")[0].strip()
 
         return self._again(get)
@@ -103,8 +99,8 @@ class Registry:
                     failures = 0
                     yield chunk
                 if offset < blob.size:
-                    raise _Passing(f"the connection ended after {offset} of {blob.size} bytes")
-            except _Passing as error:
+                    raise Passing(f"the connection ended after {offset} of {blob.size} bytes")
+            except Passing as error:
                 failures += 1
                 self._wait(failures, error)
 
@@ -112,10 +108,10 @@ class Registry:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         with self._open("GET", f"blobs/{blob.digest}", headers=headers) as response:
             self._expect(response, 200, 206)
-            start = _start_of(response)
+            start = start_of(response)
             if start > offset:
-                raise _Passing(f"asked for byte {offset}, got byte {start}")
-            yield from _joined(self._raw(response), skip=offset - start)
+                raise Passing(f"asked for byte {offset}, got byte {start}")
+            yield from joined(self._raw(response), skip=offset - start)
 
     def _raw(self, response: "httpx.Response") -> Iterator[bytes]:
         import httpx
@@ -128,7 +124,7 @@ class Registry:
                     raise Cancelled
                 yield chunk
         except httpx.TransportError as error:
-            raise _Passing(_words(error)) from error
+            raise Passing(words(error)) from error
         finally:
             self._open_sockets.discard(connection)
 
@@ -160,14 +156,11 @@ class Registry:
 
         With *mount_from*, a repository of this registry that should have it, nothing may be sent.
         """
-        path = "blobs/uploads/"
-        if mount_from:
-            path += f"?mount={blob.digest}&from={quote(mount_from, safe='')}"
+        if mount_from and self._again(lambda: self._mount(blob, mount_from)):
+            return
 
         def put() -> None:
-            with self._open("POST", path, push=True) as started:
-                if started.status_code == 201:
-                    return
+            with self._open("POST", "blobs/uploads/", push=True) as started:
                 self._expect(started, 202)
                 location = started.headers.get("Location", "")
             target = urljoin(str(started.url), location)
@@ -181,6 +174,12 @@ class Registry:
                 self._expect(done, 201)
 
         self._again(put)
+
+    def _mount(self, blob: Descriptor, mount_from: str) -> bool:
+        """Whether the registry took *blob* over; one that does not, or may not, is no fault."""
+        path = f"blobs/uploads/?mount={blob.digest}&from={quote(mount_from, safe='')}"
+        with self._open("POST", path, push=True) as response:
+            return response.status_code == 201
 
     def put_manifest(self, manifest: Manifest, version: str) -> None:
         def put() -> None:
@@ -222,16 +221,16 @@ class Registry:
                 response.close()
                 self._log_in(parse_challenge(challenge), sent, push=push)
                 if content is not None and not isinstance(content, bytes):
-                    raise _Passing("the registry asked to log in again")
+                    raise Passing("the registry asked to log in again")
                 response = self._send(method, path, headers or {}, content)
         except httpx.TransportError as error:
-            raise _Passing(_words(error)) from error
+            raise Passing(words(error)) from error
         except httpx.TooManyRedirects as error:
             raise ImageError(f"registry {self.reference.registry} redirects in circles") from error
         try:
             yield response
         except httpx.TransportError as error:
-            raise _Passing(_words(error)) from error
+            raise Passing(words(error)) from error
         finally:
             response.close()
 
@@ -250,7 +249,7 @@ class Registry:
             content=content,
         )
         response = self._client.send(request, stream=True)
-        if self._scheme == "http" and response.status_code == 400 and _speaks_tls(response):
+        if self._scheme == "http" and response.status_code == 400 and speaks_tls(response):
             response.close()
             self._scheme = "https"
             return self._send(method, path, headers, content)
@@ -266,7 +265,7 @@ class Registry:
         if status in statuses:
             return
         if status in _PASSING:
-            raise _Passing(f"it answered {status}")
+            raise Passing(f"it answered {status}")
         where = f"registry {self.reference.registry}"
         if status in (401, 403):
             raise ImageError(
@@ -278,7 +277,7 @@ class Registry:
                 f"{where} has no {self.reference} (404); check name and tag, or push it first"
             )
         raise ImageError(
-            f"{where} answered {status} to {response.request.method}{_detail(response)}"
+            f"{where} answered {status} to {response.request.method}{detail(response)}"
         )
 
     # Logging in.
@@ -317,7 +316,7 @@ class Registry:
         response = self._client.send(request, stream=True, auth=auth)
         try:
             self._expect(response, 200)
-            raw = _read(response, TOKEN_BYTES_MAX)
+            raw = read(response, TOKEN_BYTES_MAX)
         finally:
             response.close()
         try:
@@ -336,11 +335,11 @@ class Registry:
         while True:
             try:
                 return action()
-            except _Passing as error:
+            except Passing as error:
                 failures += 1
                 self._wait(failures, error)
 
-    def _wait(self, failures: int, error: _Passing) -> None:
+    def _wait(self, failures: int, error: Passing) -> None:
         """Before the next try; raises ImageError where there is none left."""
         if failures >= TRIES_MAX:
             raise ImageError(
@@ -358,66 +357,5 @@ def _refuse_plain_http(request: "httpx.Request") -> None:
         )
 
 
-def _speaks_tls(response: "httpx.Response") -> bool:
-    return b"HTTPS" in _read(response, CHUNK_BYTES)
-
-
 def _origin(url: str) -> tuple[str, ...]:
     return tuple(url.split("/", 3)[:3])
-
-
-def _start_of(response: "httpx.Response") -> int:
-    """The first byte that a response holds: 0, unless it is a part (`bytes 5-9/10`)."""
-    if response.status_code != 206:
-        return 0
-    unit, _, span = response.headers.get("Content-Range", "").partition(" ")
-    first = span.split("-")[0]
-    if unit != "bytes" or not first.isdigit():
-        raise _Passing("it sent a part of the layer without saying which")
-    return int(first)
-
-
-def _joined(chunks: Iterator[bytes], *, skip: int) -> Iterator[bytes]:
-    """Pieces of CHUNK_BYTES: the costs of hashing and writing are per call."""
-    waiting: list[bytes] = []
-    size = 0
-    try:
-        for chunk in chunks:
-            piece = chunk[skip:]
-            skip -= len(chunk) - len(piece)
-            waiting.append(piece)
-            size += len(piece)
-            if size >= CHUNK_BYTES:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-    except _Passing:
-        # What came before the fault is good, and need not come again.
-        if size:
-            yield b"".join(waiting)
-        raise
-    if size:
-        yield b"".join(waiting)
-
-
-def _read(response: "httpx.Response", size_max: int) -> bytes:
-    """A small body, whole."""
-    parts, size = [], 0
-    for chunk in response.iter_raw():
-        size += len(chunk)
-        if size > size_max:
-            raise RefusedContent(f"{response.request.url} is larger than {size_max} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-def _detail(response: "httpx.Response") -> str:
-    """The registry's own words, where it has any: ``{"errors": [{"code", "message"}]}``."""
-    try:
-        errors = json.loads(_read(response, CHUNK_BYTES))["errors"]
-        return ": " + "; ".join(f"{one.get('code')} {one.get('message', '')}" for one in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -9,9 +9,7 @@ Rules:
 
 import asyncio
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,24 +22,14 @@ from motorpool.images.content import Content
 from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
 from motorpool.images.layer import Limits
 from motorpool.images.manifest import Manifest, diff_ids
+from motorpool.images.progress import Counter, Progress, ProgressTo
 from motorpool.images.pull import Pull, architecture
 from motorpool.images.push import Push
-from motorpool.images.reference import Reference, is_digest, parse
+from motorpool.images.reference import Reference, parse
 from motorpool.images.registry import Registry
 
 Policy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
-PROGRESS_INTERVAL_S = 0.1
 PARALLEL_IMAGES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    reference: str
-    done_bytes: int
-    total_bytes: int
-
-
-ProgressTo: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +166,8 @@ class ImageStore:
         local = self._local(name)
         if local is not None and policy != "Always":
             path = self.content.tree_path(local)
-            if not path.exists():
-                with self._explained(name), self.content.adding(cancelled):
-                    manifest = self.content.manifest(local)
-                    self.content.add_tree(manifest, self._limits, cancelled)
-            return Tree(path, local, str(name))
+            if path.exists() or self._make_tree(name, local, cancelled):
+                return Tree(path, local, str(name))
         if policy == "Never":
             raise ImageError(
                 f"{name} is not on this machine and its imagePullPolicy is Never; "
@@ -198,6 +183,15 @@ class ImageStore:
                 f"{error} (the local image is ignored, because the imagePullPolicy is Always, "
                 "as it is for every image tagged latest; another tag is taken from this machine)"
             ) from error
+
+    def _make_tree(self, name: Reference, digest: str, cancelled: Cancellation) -> bool:
+        """False where parts of the image are missing, removed by hand or lost with a disk."""
+        with self._explained(name), self.content.adding(cancelled):
+            manifest = self.content.manifest(digest)
+            if any(self.content.layer(layer) is None for layer in manifest.layers):
+                return False
+            self.content.add_tree(manifest, self._limits, cancelled)
+            return True
 
     # For the command line.
 
@@ -215,7 +209,7 @@ class ImageStore:
             try:
                 with self.content.adding(cancelled):
                     manifest = pull.resolve()
-                    with _Counter(name, manifest, progress) as counter:
+                    with Counter(name, manifest, progress) as counter:
                         pull.advance = counter.advance
                         pull.fetch(manifest)
                     path = self.content.add_tree(manifest, self._limits, cancelled)
@@ -239,7 +233,7 @@ class ImageStore:
         with self._explained(name), self.content.adding(cancelled):
             registry = Registry(name, cancelled)
             try:
-                with _Counter(name, manifest, progress) as counter:
+                with Counter(name, manifest, progress) as counter:
                     push = Push(self.content, registry, counter.advance, cancelled)
                     return push.run(manifest).digest
             finally:
@@ -261,7 +255,7 @@ class ImageStore:
         except ValueError as error:
             raise ImageError("SOURCE_DATE_EPOCH is not a number of seconds; unset it") from error
         with self._explained(name), self.content.adding(cancelled):
-            with _Counter(name, None, progress) as counter:
+            with Counter(name, None, progress) as counter:
                 build = Build(
                     self.content,
                     architecture(),
@@ -271,6 +265,7 @@ class ImageStore:
                     cancelled,
                 )
                 manifest = build.run(directory)
+            self.content.add_tree(manifest, self._limits, cancelled)
             self.content.name(str(name), manifest.digest)
             return manifest.digest
 
@@ -280,6 +275,7 @@ class ImageStore:
         return [
             Image(name, digest, self._size(self.content.manifest(digest)), owners.get(digest, []))
             for name, digest in sorted(self.content.references().items())
+            if self.content.has_blob(digest)
         ]
 
     def inspect(self, name: Reference) -> dict[str, object]:
@@ -321,12 +317,12 @@ class ImageStore:
             # The same repository's image, known here by a tag.
             prefix = f"{name.registry}/{name.repository}:"
             if any(one.startswith(prefix) and references[one] == name.digest for one in references):
-                return name.digest
-        return found
+                found = name.digest
+        return found if found and self.content.has_blob(found) else None
 
     def _stored(self, name: Reference) -> Manifest:
         digest = self._local(name)
-        if digest is None or not is_digest(digest):
+        if digest is None:
             raise ImageError(
                 f"{name} is not on this machine; `motorpool modelcar ls` lists what is"
             )
@@ -350,45 +346,6 @@ class ImageStore:
                 f"cannot store {name} in {self.content.root}: {error.strerror or error}; "
                 "make room there or choose another --data-dir"
             ) from error
-
-
-class _Counter:
-    """Adds up what threads report, and tells it ten times a second at most."""
-
-    def __init__(
-        self, name: Reference, manifest: Manifest | None, progress: ProgressTo | None
-    ) -> None:
-        self._name = str(name)
-        self._total = manifest.size if manifest else 0
-        self._progress = progress
-        self._done = 0
-        self._told_at = 0.0
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "_Counter":
-        self._tell()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._tell()
-
-    def expect(self, total: int) -> None:
-        self._total = total
-
-    def advance(self, count: int) -> None:
-        with self._lock:
-            self._done += count
-            now = time.monotonic()
-            if now - self._told_at < PROGRESS_INTERVAL_S:
-                return
-            self._told_at = now
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            # What is fetched twice, after a fault, counts once.
-            done = min(self._done, self._total)
-            self._progress(Progress(self._name, done, self._total))
 
 
 __all__ = ["Cancelled", "Image", "ImageError", "ImageStore", "Policy", "Progress", "Tree", "parse"]

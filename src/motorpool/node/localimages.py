@@ -132,6 +132,9 @@ def _names(image: str) -> Iterator[str]:
     repository = directory + slash + last.partition(":")[0]
     for name in dict.fromkeys((image, plain, repository)):
         yield name
+        for prefix in ("docker.io/library/", "docker.io/"):
+            if name.startswith(prefix):
+                yield name.removeprefix(prefix)
         host, slash, _ = name.partition("/")
         if not slash:
             yield f"docker.io/library/{name}"

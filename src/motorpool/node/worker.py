@@ -168,12 +168,22 @@ class PodWorker:
                 self._note(name, replace(self.seen.of(name), stopping=stopping))
                 self._spawn(f"{name}/stop", self._stop(self.pod.container(name), grace_s, why))
             case machine.Kill(name):
-                now = self.seen.of(name)
-                await self._node.engine.signal(self._run_id(name), signal.SIGKILL)
-                if now.stopping is not None:
-                    self._note(name, replace(now, stopping=replace(now.stopping, killed=True)))
+                await self._kill(name)
             case machine.Finish():
                 await self._finish()
+
+    async def _kill(self, name: str) -> None:
+        self._note_killed(name, True)
+        try:
+            await self._node.engine.signal(self._run_id(name), signal.SIGKILL)
+        except OSError:
+            self._note_killed(name, False)
+            raise
+
+    def _note_killed(self, name: str, killed: bool) -> None:
+        now = self.seen.of(name)
+        if now.stopping is not None:
+            self._note(name, replace(now, stopping=replace(now.stopping, killed=killed)))
 
     # Volumes and starts.
 

@@ -9,6 +9,7 @@ import pytest
 from motorpool.api import core, serving
 from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.conditions import condition_of
+from motorpool.api.errors import Invalid
 from motorpool.api.meta import ObjectKey, copy_of, key_of
 from motorpool.controllers.inferenceservice.reconcile import controller
 from motorpool.loop.events import EventRecorder
@@ -312,6 +313,31 @@ async def test_somebody_elses_object_is_not_taken_over():
         await world.until(lambda: world.condition() == ("False", "NameTaken"))
         assert world.child(core.SERVICE)["spec"] == {"selector": {"app": "mine"}}
         assert not world.child(DEPLOYMENT)
+
+
+async def test_a_child_that_the_api_does_not_take_is_told(monkeypatch):
+    world = World(isvc(), runtime())
+    taken = world.client.apply
+
+    async def refusing(kind, obj, *, manager):
+        if kind == DEPLOYMENT:
+            raise Invalid('Deployment.apps "resnet-predictor" is invalid: requests above limits')
+        return await taken(kind, obj, manager=manager)
+
+    monkeypatch.setattr(world.client, "apply", refusing)
+    async with world.turning():
+        await world.until(lambda: world.condition() == ("False", "ReconcileFailed"))
+        info = world.isvc()["status"]["modelStatus"]["lastFailureInfo"]
+        assert "requests above limits: correct the InferenceService" in info["message"]
+        await world.until(lambda: world.events() == [("Warning", "ReconcileFailed")])
+
+
+async def test_what_has_no_effect_is_an_event_too():
+    wanted = isvc()
+    wanted["metadata"]["annotations"] = {"security.opendatahub.io/enable-auth": "true"}
+    async with World(wanted, runtime()).turning() as world:
+        await world.until(lambda: world.events() == [("Warning", "NotSupported")])
+        assert await world.reconciled_again() == []
 
 
 async def test_a_broken_configuration_is_told_on_every_service():

@@ -135,6 +135,14 @@ def test_with_an_ingress_the_url_comes_from_the_domain_template():
     )  # fmt: skip
 
 
+def test_a_transformer_in_front_must_be_ready_too():
+    wanted = isvc()
+    wanted["spec"]["transformer"] = {"containers": [{"image": "t:1"}]}
+    status = status_of(READY, [pod(ready=True)], wanted=wanted)
+    assert condition(status, "PredictorReady")[0] == "True"
+    assert condition(status, "Ready") == ("False", "Transformer ingress not created")
+
+
 def test_a_cluster_local_service_needs_no_ingress():
     wanted = isvc()
     wanted["metadata"]["labels"] = {"networking.kserve.io/visibility": "cluster-local"}
@@ -164,11 +172,31 @@ def test_a_model_image_that_cannot_be_pulled_names_the_image_and_the_next_step()
     }
 
 
+def test_a_pull_that_fails_without_naming_an_image_is_that_of_the_model():
+    statuses = waiting("ErrImagePull", "the layer is not valid gzip")
+    statuses[0]["image"] = "ovms-image"
+    status = status_of(STARTING, [pod(containerStatuses=statuses)])
+    info = status["modelStatus"]["lastFailureInfo"]
+    words = "ErrImagePull: localhost/ovms-resnet50:test: the layer is not valid gzip"
+    assert (info["reason"], info["message"]) == ("ModelLoadFailed", words)
+
+
 def test_a_server_image_that_cannot_be_pulled_points_at_the_runtime():
-    pods = [pod(containerStatuses=waiting("ImagePullBackOff", "no image nosuch:1"))]
-    status = status_of(STARTING, pods)
+    statuses = waiting("ImagePullBackOff", 'Back-off pulling image "nosuch:1"')
+    statuses[0]["image"] = "nosuch:1"
+    status = status_of(STARTING, [pod(containerStatuses=statuses)])
     assert condition(status, "PredictorReady") == ("False", "RuntimeUnhealthy")
     assert "image of the ServingRuntime" in condition_of({"status": status}, "Ready")["message"]
+
+
+def test_a_volume_that_cannot_be_mounted_is_told_in_the_nodes_words():
+    message = 'MountVolume.SetUp failed for volume "models" : claim "models" not found'
+    pods = [pod(containerStatuses=waiting("ContainerCreating", message))]
+    text = condition_of({"status": status_of(STARTING, pods)}, "Ready")["message"]
+    assert message in text
+    assert "check the volumes" in text
+    pods = [pod(containerStatuses=waiting("ContainerCreating"))]
+    assert condition(status_of(STARTING, pods), "Ready")[1] == "MinimumReplicasUnavailable"
 
 
 @pytest.mark.parametrize(

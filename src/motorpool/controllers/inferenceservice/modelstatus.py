@@ -11,7 +11,7 @@ from motorpool.api.conditions import is_true
 from motorpool.api.meta import Object, at, is_deleting, name_of
 from motorpool.controllers.inferenceservice.names import SERVING_CONTAINERS
 from motorpool.controllers.inferenceservice.refusal import Refusal
-from motorpool.controllers.inferenceservice.storage import INITIALIZER
+from motorpool.controllers.inferenceservice.storage import IMAGE_SCHEMES, INITIALIZER
 
 MODEL_LOAD_FAILED = "ModelLoadFailed"
 RUNTIME_UNHEALTHY = "RuntimeUnhealthy"
@@ -165,26 +165,45 @@ def _initializer_failure(pod: Object) -> Failure | None:
 def _image_failure(pod: Object, sources: Sequence[str]) -> Failure | None:
     for status in _all_statuses(pod):
         waiting = at(status, "state", "waiting", default={})
-        reason = waiting.get("reason")
-        if reason not in (*IMAGE_REASONS, *CONTAINER_REASONS):
+        reason, text = waiting.get("reason"), str(waiting.get("message") or "")
+        # A volume that cannot be mounted has no reason of its own, only words.
+        mount_failed = reason == "ContainerCreating" and bool(text)
+        if reason not in (*IMAGE_REASONS, *CONTAINER_REASONS) and not mount_failed:
             continue
-        message = f"{reason}: {waiting.get('message') or status.get('image') or ''}".strip(": ")
-        references = [uri.partition("://")[2] for uri in sources]
-        is_model = any(reference and reference in message for reference in references)
-        if is_model:
-            advice = "check spec.predictor.model.storageUri, or build, pull or push that image"
-        elif reason in IMAGE_REASONS:
-            advice = "check the image of the ServingRuntime"
-        else:
-            advice = "check the container in the ServingRuntime"
+        image = str(status.get("image") or "")
+        model = _model_image(str(reason), text, image, sources)
+        if model and model not in text:
+            text = f"{model}: {text}"
+        text = text or image
         return Failure(
-            reason=MODEL_LOAD_FAILED if is_model else RUNTIME_UNHEALTHY,
-            message=message,
+            reason=MODEL_LOAD_FAILED if model else RUNTIME_UNHEALTHY,
+            message=text if mount_failed else f"{reason}: {text}".removesuffix(": "),
             location=str(status.get("name") or ""),
             pod=name_of(pod),
-            advice=advice,
+            advice=_advice(str(reason), is_model=bool(model)),
         )
     return None
+
+
+def _model_image(reason: str, text: str, image: str, sources: Sequence[str]) -> str:
+    """The model's image where it is what cannot be pulled, and not the server's."""
+    references = [uri.partition("://")[2] for uri in sources if uri.startswith(IMAGE_SCHEMES)]
+    for reference in references:
+        if reference and reference in text:
+            return reference
+    is_pull = reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+    names_server = bool(image) and image in text
+    return references[0] if references and is_pull and not names_server else ""
+
+
+def _advice(reason: str, *, is_model: bool) -> str:
+    if is_model:
+        return "check spec.predictor.model.storageUri, or build, pull or push that image"
+    if reason in IMAGE_REASONS:
+        return "check the image of the ServingRuntime"
+    if reason == "ContainerCreating":
+        return "check the volumes of the ServingRuntime and of the InferenceService"
+    return "check the container in the ServingRuntime"
 
 
 def _server_failure(pod: Object) -> Failure | None:

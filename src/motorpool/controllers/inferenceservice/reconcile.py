@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from motorpool.api import core, serving
 from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.conditions import condition_of
-from motorpool.api.errors import NotFound
+from motorpool.api.errors import BadRequest, Forbidden, Invalid, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import (
     Object,
@@ -37,6 +37,7 @@ from motorpool.controllers.inferenceservice.refusal import (
     INVALID_PREDICTOR_SPEC,
     MODE_NOT_SUPPORTED,
     NAME_TAKEN,
+    NOT_ACCEPTED,
     Refusal,
 )
 from motorpool.controllers.inferenceservice.runtime import Runtime, selected
@@ -48,11 +49,13 @@ from motorpool.controllers.inferenceservice.status import (
     status_is_ready,
     stopped,
 )
+from motorpool.controllers.inferenceservice.unsupported import FIELDS_IGNORED
 from motorpool.loop.informer import Change, Informer
 from motorpool.loop.runner import Context, Controller, KeysOf, own_key, owner_key
 
 BY_OWNER, BY_ISVC = "owner", "inferenceservice"
-NAME_RECHECK_S = 5.0
+RECHECK_S = {NAME_TAKEN: 5.0, NOT_ACCEPTED: 30.0}
+"""When to look again at what no event tells of: objects that are nobody's, quotas."""
 
 
 def controller(context: Context) -> Controller:
@@ -105,8 +108,7 @@ class _Reconciler:
             children = await self._write_children(isvc, desired)
         except Refusal as refusal:
             await self._write_status(isvc, refused(wanted, refusal, now))
-            # Nothing tells of an object that is nobody's: look again.
-            return NAME_RECHECK_S if refusal.reason == NAME_TAKEN else None
+            return RECHECK_S.get(refusal.reason)
         observed = self._observed(wanted, children, inputs.runtime)
         await self._write_status(isvc, observed_status(wanted, observed, inputs.config, now))
         return None
@@ -156,7 +158,12 @@ class _Reconciler:
         written = []
         for obj in desired:
             kind = _kind_of(obj)
-            written.append(await client.apply(kind, obj, manager=FIELD_MANAGER))
+            try:
+                written.append(await client.apply(kind, obj, manager=FIELD_MANAGER))
+            except (Invalid, BadRequest, Forbidden) as error:
+                # What the user wrote makes an object that the API does not take.
+                message = f"{error}: correct the InferenceService or its ServingRuntime"
+                raise Refusal(NOT_ACCEPTED, message) from error
         await self._delete_surplus(isvc, desired)
         return written
 
@@ -239,6 +246,9 @@ class _Reconciler:
         failure = at(after, "modelStatus", "lastFailureInfo")
         if failure and condition.get("message") and condition.get("message") != old.get("message"):
             events.record(isvc, "Warning", failure["reason"], condition["message"])
+        ignored = condition_of({"status": after}, FIELDS_IGNORED)
+        if ignored and not condition_of({"status": before}, FIELDS_IGNORED):
+            events.record(isvc, "Warning", ignored["reason"], ignored["message"])
 
 
 def _check_mode(isvc: Object, config: Config) -> None:

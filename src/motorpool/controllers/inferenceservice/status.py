@@ -154,13 +154,17 @@ def component_condition(component: str, deployment: Object | None) -> Object:
 
 def ingress_condition(isvc: Object, components: Sequence[Object], config: Config) -> Object:
     """Whether what leads to the components exists."""
-    if is_internal(isvc, config):
-        return {"type": INGRESS_READY, "status": "True"}
+    internal = is_internal(isvc, config)
     for condition in components:
+        # Inside the cluster the predictor needs no way in, but a transformer in front of it is one.
+        if internal and condition["type"] == PREDICTOR_READY:
+            continue
         if condition["status"] != "True":
             name = str(condition["type"]).removesuffix("Ready")
             reason = f"{name} ingress not created"
             return {"type": INGRESS_READY, "status": "False", "reason": reason}
+    if internal:
+        return {"type": INGRESS_READY, "status": "True"}
     return {
         "type": INGRESS_READY,
         "status": "False",
