@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -188,6 +189,7 @@ async def start_supervisor(data_dir: Path) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env={**os.environ, **python_path()},
     )  # fmt: skip
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -198,6 +200,13 @@ async def start_supervisor(data_dir: Path) -> None:
         raise
     if process.returncode != 0:
         raise OSError(stderr.decode(errors="replace").strip())
+
+
+def python_path() -> dict[str, str]:
+    """Where this interpreter finds its modules, for programs that run in another directory."""
+    entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    absolute = os.pathsep.join(str(Path(entry).absolute()) for entry in entries)
+    return {"PYTHONPATH": absolute} if absolute else {}
 
 
 async def stop_pods(data_dir: Path, *, timeout_s: float = 120.0) -> bool:
