@@ -96,8 +96,9 @@ def _decoded_bytes(text: str) -> int:
 
 def _event_errors(new: Object, _: Object | None) -> Iterator[FieldError]:
     namespace = new["metadata"].get("namespace", "")
-    involved = (new.get("involvedObject") or {}).get("namespace") or "default"
-    if involved != namespace:
+    involved = (new.get("involvedObject") or {}).get("namespace", "")
+    # Cluster-scoped objects have their events in "default".
+    if namespace != (involved or "default"):
         text = "does not match event.namespace"
         yield FieldError.invalid("involvedObject.namespace", involved, text)
 

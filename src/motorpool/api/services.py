@@ -79,10 +79,10 @@ def _service_errors(new: Object, old: Object | None) -> Iterator[FieldError]:
 
 
 def _kept_address(spec: Object, before: Object) -> Iterator[FieldError]:
-    new, old = spec.get("clusterIPs") or (), before.get("clusterIPs") or ()
-    if new and old and new[0] != old[0] and before.get("type") != "ExternalName":
+    new, old = spec.get("clusterIP"), before.get("clusterIP")
+    if new and old and new != old and before.get("type") != "ExternalName":
         text = "may not change once set"
-        yield FieldError.invalid("spec.clusterIPs[0]", go_strings(new), text)
+        yield FieldError.invalid("spec.clusterIPs[0]", go_strings([new]), text)
 
 
 def _port_errors(ports: Sequence[Object]) -> Iterator[FieldError]:
