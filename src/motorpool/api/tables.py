@@ -37,7 +37,9 @@ CUSTOM_AGE = Column(
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:
     """What the kind shows: its own columns, else name and age."""
-    return kind.columns or (NAME, CUSTOM_AGE if kind.is_custom else AGE)
+    if kind.is_custom:  # A CRD's printer columns: the name always comes first.
+        return (NAME, *(kind.columns or (CUSTOM_AGE,)))
+    return kind.columns or (NAME, AGE)
 
 
 def table(
