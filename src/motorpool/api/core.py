@@ -1,6 +1,6 @@
 """The core group: namespaces, pods, services and what they need."""
 
-from motorpool.api import columns, podcolumns
+from motorpool.api import columns, podcolumns, pods, records, services
 from motorpool.api.kinds import STATUS, Kind, Subresource
 from motorpool.api.kubernetestypes import built_in
 from motorpool.api.selectors import field_at
@@ -12,6 +12,7 @@ NAMESPACE = Kind(
     subresources=(STATUS, Subresource("finalize", verbs=("update",))),
     schema=built_in("", "v1", "Namespace"), columns=columns.NAMESPACE,
     selectable_fields={"status.phase": field_at("status", "phase")},
+    default=records.default_namespace,
 )  # fmt: skip
 POD = Kind(
     group="", version="v1", kind="Pod", plural="pods", singular="pod",
@@ -31,6 +32,7 @@ POD = Kind(
         "status.podIPs": field_at("status", "podIP"),
         "status.nominatedNodeName": field_at("status", "nominatedNodeName"),
     },
+    default=pods.default_pod, validate=pods.validate_pod,
 )  # fmt: skip
 SERVICE = Kind(
     group="", version="v1", kind="Service", plural="services", singular="service",
@@ -41,15 +43,18 @@ SERVICE = Kind(
         "spec.clusterIP": field_at("spec", "clusterIP"),
         "spec.type": field_at("spec", "type"),
     },
+    default=services.default_service, validate=services.validate_service,
 )  # fmt: skip
 CONFIG_MAP = Kind(
     group="", version="v1", kind="ConfigMap", plural="configmaps", singular="configmap",
     short_names=("cm",), schema=built_in("", "v1", "ConfigMap"), columns=columns.CONFIG_MAP,
+    validate=records.validate_config_map,
 )  # fmt: skip
 SECRET = Kind(
     group="", version="v1", kind="Secret", plural="secrets", singular="secret",
     schema=built_in("", "v1", "Secret"), columns=columns.SECRET,
     selectable_fields={"type": field_at("type")},
+    default=records.default_secret, validate=records.validate_secret,
 )  # fmt: skip
 SERVICE_ACCOUNT = Kind(
     group="", version="v1", kind="ServiceAccount", plural="serviceaccounts",
@@ -71,6 +76,7 @@ EVENT = Kind(
         "source": field_at("source", "component"),
         "type": field_at("type"),
     },
+    validate=records.validate_event,
 )  # fmt: skip
 NODE = Kind(
     group="", version="v1", kind="Node", plural="nodes", singular="node", namespaced=False,

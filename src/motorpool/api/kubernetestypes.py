@@ -8,12 +8,10 @@ Schemas of custom kinds say nothing of ``metadata``: at the root and in embedded
 is always ObjectMeta.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
-
-import msgspec
 
 from motorpool.api.kinds import Kind, Schema
 
@@ -29,7 +27,9 @@ _STRING: Schema = {"type": "string"}
 
 @cache
 def _data() -> Any:
-    return msgspec.json.decode(files("motorpool.api").joinpath("data/kinds.json").read_bytes())
+    from importlib.resources import files  # only who needs a schema pays for this
+
+    return json.loads(files("motorpool.api").joinpath("data/kinds.json").read_bytes())
 
 
 @cache

@@ -51,8 +51,8 @@ def _has_rules(schema: Schema) -> bool:
 
 
 def _errors(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
-    if value is None and (schema.get("nullable") or "type" not in schema):
-        return
+    if value is None:
+        return  # allowed, or about to be dropped or defaulted
     expected = _expected(schema)
     actual = _type_of(value)
     if expected and not _fits(actual, value, expected):
@@ -97,8 +97,11 @@ def _fits(actual: str, value: Any, expected: tuple[str, ...]) -> bool:
 
 def _object_errors(value: Object, schema: Schema, path: str) -> Iterator[FieldError]:
     prefix = f"{path}." if path else ""
+    properties = schema.get("properties") or {}
     for name in schema.get("required") or ():
-        if name not in value:
+        declared = properties.get(name) or {}
+        is_null = value.get(name) is None and not (name in value and declared.get("nullable"))
+        if is_null and "default" not in declared:
             yield FieldError.required(prefix + name)
     low, high = schema.get("minProperties"), schema.get("maxProperties")
     if low is not None and len(value) < low:
@@ -106,7 +109,6 @@ def _object_errors(value: Object, schema: Schema, path: str) -> Iterator[FieldEr
         yield FieldError.invalid(path, len(value), text)
     if high is not None and len(value) > high:
         yield FieldError.too_many(path, len(value), high)
-    properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     if schema.get(EMBEDDED):
         properties = {k: v for k, v in fields_of(schema).items() if k != "metadata"}

@@ -8,6 +8,7 @@ from motorpool.api.godecode import decode_error
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.api.structural import type_errors
+from motorpool.api.validation import validate_metadata
 from motorpool.apiserver.options import WriteOptions
 from motorpool.apiserver.refusals import invalid
 
@@ -76,6 +77,7 @@ def fill_status(kind: Kind, obj: Object) -> None:
 def check(kind: Kind, new: Object, old: Object | None) -> None:
     """Raises Invalid with every reason there is."""
     errors: Sequence[FieldError] = [
+        *validate_metadata(kind, new, old),
         *kind.validate(new, old),
     ]
     if errors:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from motorpool.api import core
+from motorpool.api import apply, core
 from motorpool.api.errors import (
     AlreadyExists,
     ApiError,
@@ -25,7 +25,6 @@ from motorpool.api.errors import (
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
-from motorpool.apiserver import ownership as apply
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.scale import scale_of, with_scale
@@ -195,7 +194,7 @@ class Registry:
     ) -> Written:
         """Server-side apply: the options' manager owns what *applied* says."""
         _place(kind, namespace, applied)
-        moment = self.clock()
+        moment = rfc3339(self.clock())
 
         def merged(current: Object | None) -> Object:
             return fresh(
@@ -285,7 +284,12 @@ class Registry:
         obj = strategy.ordered(kind, obj)
         if not applies:
             obj = apply.track(
-                None, obj, manager=options.manager, operation="Update", kind=kind, now=moment
+                None,
+                obj,
+                manager=options.manager,
+                operation="Update",
+                kind=kind,
+                now=rfc3339(moment),
             )
         if not options.dry_run:
             return await self._insert(kind, obj, base)
@@ -369,7 +373,7 @@ class Registry:
                 manager=options.manager,
                 operation="Update",
                 kind=kind,
-                now=self.clock(),
+                now=rfc3339(self.clock()),
                 subresource=subresource,
             )
         return old if new == old else new
