@@ -18,17 +18,16 @@ from motorpool.api.streams import PodStreams
 from motorpool.apiserver import documents, reviews
 from motorpool.apiserver.authentication import Authenticator, User, user_of
 from motorpool.apiserver.http import (
-    Application,
     Receive,
     Request,
     Response,
     Scope,
     Send,
     Stream,
+    Streams,
     error_response,
     json_response,
     send_response,
-    send_stream,
     text_response,
 )
 from motorpool.apiserver.openapi_pages import OpenApiPages
@@ -58,11 +57,11 @@ def build_app(
     streams: PodStreams | None = None,
     kinds: Iterable[Kind] = scheme.KINDS,
     version: Version | None = None,
-) -> Application:
-    return _App(registry, tokens, streams, kinds, version or Version())
+) -> "App":
+    return App(registry, tokens, streams, kinds, version or Version())
 
 
-class _App:
+class App:
     def __init__(
         self,
         registry: Registry,
@@ -77,6 +76,11 @@ class _App:
         self._resources = Resources(registry, streams)
         self._openapi = OpenApiPages(self._catalog)
         self._version = version
+        self._streams = Streams()
+
+    def end_streams(self) -> None:
+        """Ends what would never end by itself: watches and logs that follow."""
+        self._streams.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,7 +89,7 @@ class _App:
         try:
             answer = await self._answer(request)
             if isinstance(answer, Stream):
-                await send_stream(request, answer, send)
+                await self._streams.send(request, answer, send)
                 return
         except ApiError as error:
             answer = error_response(error)

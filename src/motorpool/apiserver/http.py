@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
@@ -112,36 +113,62 @@ async def send_response(request: Request, response: Response, send: Send) -> Non
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def send_stream(request: Request, stream: Stream, send: Send) -> None:
-    """Ends with the stream, at its time, or with the client, whichever is first."""
-    headers = [("content-type", stream.media), ("cache-control", "no-cache, private")]
-    started = False
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(stream.timeout_s) as deadline:
-            leaving = loop.create_task(_end_with(request, deadline))
-            try:
-                if request.method != "HEAD":
-                    # What fails before the first piece can still be answered with an error.
-                    async for chunk in stream.chunks:
-                        if not started:
-                            started = True
-                            await send(_start(200, headers))
-                        if chunk:
-                            await send(_piece(chunk))
-            finally:
-                leaving.cancel()
-                await _close(stream.chunks)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-    if not started:
-        await send(_start(200, headers))
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+class Streams:
+    """The streams that are being sent, so that all can be ended at once."""
+
+    def __init__(self) -> None:
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    def end(self) -> None:
+        """Ends every stream as if its time were over: the clients see a clean end."""
+        for deadline in self._deadlines:
+            _bring_forward(deadline)
+
+    async def send(self, request: Request, stream: Stream, send: Send) -> None:
+        """Until the stream ends, its time is over, or the client leaves, whichever is first.
+
+        What fails before the first piece is raised, and can still be answered with an error.
+        """
+        headers = [("content-type", stream.media), ("cache-control", "no-cache, private")]
+        started = False
+        try:
+            async with (
+                asyncio.timeout(stream.timeout_s) as deadline,
+                self._ending(request, stream, deadline),
+            ):
+                async for chunk in stream.chunks:
+                    if not started:
+                        started = True
+                        await send(_start(200, headers))
+                    if chunk:
+                        await send(_piece(chunk))
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        if not started:
+            await send(_start(200, headers))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @asynccontextmanager
+    async def _ending(
+        self, request: Request, stream: Stream, deadline: asyncio.Timeout
+    ) -> AsyncIterator[None]:
+        leaving = asyncio.create_task(_end_with(request, deadline))
+        self._deadlines.add(deadline)
+        try:
+            yield
+        finally:
+            self._deadlines.discard(deadline)
+            leaving.cancel()
+            await _close(stream.chunks)
 
 
 async def _end_with(request: Request, deadline: asyncio.Timeout) -> None:
     await request.gone()
+    _bring_forward(deadline)
+
+
+def _bring_forward(deadline: asyncio.Timeout) -> None:
     if not deadline.expired():
         deadline.reschedule(asyncio.get_running_loop().time())
 

@@ -9,12 +9,18 @@ import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
+from motorpool.apiserver.app import App
 from motorpool.apiserver.certificates import CertificateFiles
-from motorpool.apiserver.http import Application
+
+if TYPE_CHECKING:
+    import uvicorn
 
 KEEP_ALIVE_S = 75
-DRAIN_S = 2
+DRAIN_S = 2.0
+FLUSH_TRIES = 10
+FLUSH_STEP_S = 0.02
 BACKLOG = 512
 
 
@@ -35,7 +41,7 @@ class Serving:
 
 @asynccontextmanager
 async def serve(
-    app: Application, host: str, port: int, certificates: CertificateFiles
+    app: App, host: str, port: int, certificates: CertificateFiles
 ) -> AsyncIterator[Serving]:
     """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError."""
     import uvicorn
@@ -52,7 +58,6 @@ async def serve(
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
             ssl_certfile=str(certificates.certificate),
             ssl_keyfile=str(certificates.key),
         )
@@ -66,8 +71,31 @@ async def serve(
     try:
         yield Serving(host, listening.getsockname()[1])
     finally:
-        server.should_exit = True
-        await asyncio.shield(server.shutdown(sockets=[listening]))
+        app.end_streams()
+        await asyncio.shield(_stop(server))
+        listening.close()
+
+
+async def _stop(server: "uvicorn.Server") -> None:
+    """Lets running requests finish for a moment, then hangs up on whoever is left."""
+    for listener in server.servers:
+        listener.close()
+    state = server.server_state
+    for connection in list(state.connections):
+        connection.shutdown()
+    if state.tasks:
+        _, late = await asyncio.wait(state.tasks, timeout=DRAIN_S)
+        for task in late:
+            task.cancel()
+    for _ in range(FLUSH_TRIES):
+        if not state.connections:
+            return
+        await asyncio.sleep(FLUSH_STEP_S)
+    for connection in list(state.connections):
+        # A peer that does not read would keep TLS from closing.
+        transport = getattr(connection, "transport", None)
+        if transport is not None:
+            transport.abort()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -85,6 +85,10 @@ class Store:
         """History begins after this revision."""
         return self._compacted
 
+    @property
+    def watchers(self) -> int:
+        return len(self._broadcast)
+
     async def create(self, key: str, value: bytes) -> Row:
         """Raises KeyExists."""
         return await self._write(key, value, 0)

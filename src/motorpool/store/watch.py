@@ -73,6 +73,9 @@ class Broadcast:
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = {}
 
+    def __len__(self) -> int:
+        return sum(map(len, self._watches.values()))
+
     def add(self, watch: Watch) -> None:
         self._watches.setdefault(watch.prefix, set()).add(watch)
 
