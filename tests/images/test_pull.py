@@ -19,7 +19,14 @@ from motorpool.images.manifest import OCI_INDEX, OCI_LAYER, digest_of
 from motorpool.images.pull import architecture
 from motorpool.images.registry import BACKOFF, Registry
 from motorpool.images.store import ImageStore, parse
-from tests.images.small_registry import GZIP, SmallRegistry, descriptor, special, tar
+from tests.images.small_registry import (
+    GZIP,
+    SmallRegistry,
+    descriptor,
+    small_registry,
+    special,
+    tar,
+)
 
 BIG = bytes(range(256)) * 16384  # 4 MiB
 
@@ -387,6 +394,33 @@ def test_credentials_are_not_read_before_they_are_asked_for(
     small.password = "secret"
     with pytest.raises(ImageError, match="is not a file of credentials"):
         pull(store, small)
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(
+    store: ImageStore, small: SmallRegistry, tmp_path: Path
+) -> None:
+    layer = tar(("models/m", b"x"))
+    small.add("1", layer)
+    small.password = "secret"
+    log_in(tmp_path / "no-auth.json", small.host, "secret")
+    with small_registry() as storage:
+        storage.blobs[digest_of(layer)] = layer
+        small.redirects[digest_of(layer)] = f"http://{storage.host}/{digest_of(layer)}"
+
+        assert (pull(store, small) / "models" / "m").read_bytes() == b"x"
+
+    assert "Bearer the-token" in small.authorizations
+    assert storage.authorizations == {None}
+
+
+def test_a_redirect_to_plain_http_elsewhere_is_refused(
+    store: ImageStore, small: SmallRegistry
+) -> None:
+    layer = tar(("models/m", b"x"))
+    small.add("1", layer)
+    small.redirects[digest_of(layer)] = "http://registry.invalid/blob"
+
+    refused(store, small, why="'registry.invalid' would be reached without TLS")
 
 
 # Going away.
