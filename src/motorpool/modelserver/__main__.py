@@ -1,0 +1,3 @@
+from motorpool.modelserver.main import main
+
+main()

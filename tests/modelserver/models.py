@@ -1,0 +1,80 @@
+"""Small models, built for the tests."""
+
+from pathlib import Path
+
+from motorpool.modelserver.main import warm
+
+warm()
+
+import numpy as np  # noqa: E402
+import openvino as ov  # noqa: E402
+from openvino import opset13 as op  # noqa: E402
+
+
+def save(directory: Path, outputs: list[object], inputs: list[object]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    ov.save_model(ov.Model(outputs, inputs, "m"), directory / "model.xml", compress_to_fp16=False)
+
+
+def parameter(name: str, shape: list[int], dtype: type = np.float32) -> ov.Node:
+    node = op.parameter(shape, dtype, name=name)
+    node.output(0).set_names({name})
+    return node
+
+
+def named(node: ov.Node, name: str) -> ov.Node:
+    node.output(0).set_names({name})
+    return node
+
+
+def times(directory: Path, factor: float, shape: tuple[int, ...] = (1, 4)) -> None:
+    """y = factor * x"""
+    x = parameter("x", list(shape))
+    save(directory, [named(op.multiply(x, np.float32(factor)), "y")], [x])
+
+
+def two_inputs(directory: Path) -> None:
+    """sum = a + b (any batch); twice = 2 * b, of whole numbers."""
+    a = parameter("a", [-1, 2], np.int32)
+    b = parameter("b", [-1, 2], np.int32)
+    total = named(op.add(a, b), "sum")
+    twice = named(op.multiply(b, np.int32(2)), "10twice")
+    save(directory, [total, twice], [a, b])
+
+
+def slow(directory: Path, size: int = 1200, layers: int = 30) -> None:
+    """Some tenths of a second of matrix products."""
+    x = parameter("x", [size, size])
+    node = x
+    matrix = np.eye(size, dtype=np.float32)
+    for _ in range(layers):
+        node = op.tanh(op.matmul(node, matrix, False, False))
+    save(directory, [named(op.reduce_sum(node, np.array([0, 1])), "y")], [x])
+
+
+def onnx_times_two(file: Path) -> None:
+    """y = x * 2 for four numbers, as ONNX; written by hand, for want of its library."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    two = _number(1, 1) + _number(2, _FLOAT) + _field(8, b"two") + _field(9, b"\0\0\0\x40")
+    node = _field(1, b"x") + _field(1, b"two") + _field(2, b"y") + _field(4, b"Mul")
+    graph = _field(1, node) + _field(2, b"g") + _field(5, two)
+    graph += _field(11, _value(b"x")) + _field(12, _value(b"y"))
+    opset = _field(1, b"") + _number(2, 13)
+    file.write_bytes(_number(1, 8) + _field(7, graph) + _field(8, opset))
+
+
+_FLOAT = 1
+
+
+def _value(name: bytes) -> bytes:
+    shape = b"".join(_field(1, _number(1, size)) for size in (1, 4))
+    return _field(1, name) + _field(2, _field(1, _number(1, _FLOAT) + _field(2, shape)))
+
+
+def _number(field: int, value: int) -> bytes:
+    return bytes([field << 3, value])
+
+
+def _field(field: int, content: bytes) -> bytes:
+    assert len(content) < 128
+    return bytes([field << 3 | 2, len(content)]) + content
