@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PARALLEL_LAYERS = 4
 SPOOL = "blob"
 SPOOL_PROBE_BYTES = 4 << 20
-SPOOL_BYTES_PER_S_MAX = 50e6
+SPOOL_BYTES_PER_S_MAX = 20e6
 
 
 def architecture() -> str:
@@ -228,11 +228,12 @@ def _spooled(
     """
     first: list[bytes] = []
     size = 0
-    start = time.monotonic()
+    start = 0.0
     while not is_resumed and size < SPOOL_PROBE_BYTES:
         chunk = next(chunks, None)
         if chunk is None:
             return
+        start = start or time.monotonic()
         first.append(chunk)
         size += len(chunk)
         yield chunk
