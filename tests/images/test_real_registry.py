@@ -92,13 +92,12 @@ def test_skopeo_reads_and_copies_what_is_built(
     assert digest_of((tmp_path / "copy" / "manifest.json").read_bytes()) == built
 
 
-@pytest.mark.parametrize("packing", ["gzip", "zstd"])
-@pytest.mark.parametrize("dialect", ["oci", "v2s2"])
+@pytest.mark.parametrize(
+    ("packing", "dialect"), [("gzip", "oci"), ("zstd", "oci"), ("gzip", "v2s2")]
+)
 def test_what_skopeo_has_recompressed_is_unpacked_and_pushed_again(
     tmp_path: Path, registry: RunningRegistry, several_layers: Path, packing: str, dialect: str
 ) -> None:
-    if (packing, dialect) == ("zstd", "v2s2"):
-        pytest.skip("Docker's schema 2 has no zstd in skopeo")
     skopeo = program("skopeo")
     (tmp_path / "second").mkdir()
     (tmp_path / "third").mkdir()
