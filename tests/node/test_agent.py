@@ -14,6 +14,7 @@ import pytest
 
 from motorpool.api import core
 from motorpool.api.errors import BadRequest
+from motorpool.api.meta import Object
 from motorpool.base.processes import identity_of
 from tests.node.conftest import Platform, exists, pod, shell, until
 
@@ -286,22 +287,28 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_agent_leaves_its_pods_and_the_next_adopts_them(platform: Platform) -> None:
-    await platform.stop()
-    server = {**SERVER, "volumeMounts": [], "args": ["--directory", "."]}
-    server["readinessProbe"] = {"httpGet": {"port": 8080}, "periodSeconds": 1}
+def first_life(data_dir: Path, obj: Object) -> Object:
+    """Runs an agent in a process of its own until the Pod is ready, and kills it."""
     first = subprocess.Popen(
-        [sys.executable, "-c", FIRST_LIFE, str(platform.data_dir), json.dumps(pod("web", server))],
+        [sys.executable, "-c", FIRST_LIFE, str(data_dir), json.dumps(obj)],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{Path(__file__).parents[2]}"},
     )
     assert first.stdout is not None
     try:
-        left = json.loads(await asyncio.to_thread(first.stdout.readline))
+        left: Object = json.loads(first.stdout.readline())
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         first.stdout.close()
+    return left
+
+
+async def test_a_killed_agent_leaves_its_pods_and_the_next_adopts_them(platform: Platform) -> None:
+    await platform.stop()
+    server = {**SERVER, "volumeMounts": [], "args": ["--directory", "."]}
+    server["readinessProbe"] = {"httpGet": {"port": 8080}, "periodSeconds": 1}
+    left = await asyncio.to_thread(first_life, platform.data_dir, pod("web", server))
     ip = left["status"]["podIP"]
     failures: list[str] = []
     asking = asyncio.create_task(ask_for_ever(ip, failures))
