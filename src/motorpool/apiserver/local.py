@@ -1,0 +1,117 @@
+"""The `Client` verbs straight on the registry: no HTTP, no bytes between.
+
+Rules: what a verb returns is shared with every cache in this process; what a caller passes in is
+copied first, so both sides may keep theirs.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+from motorpool.api.errors import NotFound
+from motorpool.api.kinds import Kind
+from motorpool.api.meta import Object, at
+from motorpool.api.patch import merge_patch
+from motorpool.apiserver.objects import encode, fresh
+from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
+from motorpool.apiserver.registry import Registry
+from motorpool.client import ObjectList, Propagation, WatchEvent
+
+REMEMBERED_APPLIES_MAX = 4096
+MANAGER = "motorpool"
+
+
+class LocalClient:
+    def __init__(self, registry: Registry, *, manager: str = MANAGER) -> None:
+        self._registry = registry
+        self._options = WriteOptions(manager=manager, field_validation="Ignore")
+        self._applied: OrderedDict[tuple[Kind, str, str, str], tuple[str, bytes]] = OrderedDict()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        return await self._registry.get(kind, namespace, name)
+
+    async def list(
+        self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> ObjectList:
+        listing = await self._registry.list(
+            kind, namespace, ListOptions(labels=labels, fields=fields)
+        )
+        return ObjectList(listing.items, listing.resource_version)
+
+    def watch(
+        self, kind: Kind, namespace: str = "", *, after: str, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        options = WatchOptions(
+            labels=labels, fields=fields, resource_version=after, initial_events=False
+        )
+        return self._registry.watch(kind, namespace, options)
+
+    async def create(self, kind: Kind, obj: Object) -> Object:
+        namespace = at(obj, "metadata", "namespace", default="")
+        return await self._registry.create(kind, namespace, fresh(obj), self._options)
+
+    async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+        namespace = at(obj, "metadata", "namespace", default="")
+        name = obj["metadata"]["name"]
+        written = await self._registry.update(
+            kind, namespace, name, fresh(obj), self._options, subresource=subresource
+        )
+        return written.object
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object:
+        def change(current: Object) -> Object:
+            patched: Object = merge_patch(current, patch)
+            return patched
+
+        written = await self._registry.patch(
+            kind, namespace, name, change, self._options, subresource=subresource
+        )
+        return written.object
+
+    async def apply(self, kind: Kind, obj: Object, *, manager: str) -> Object:
+        namespace = at(obj, "metadata", "namespace", default="")
+        name = obj["metadata"]["name"]
+        value = encode(obj)
+        memo, digest = (kind, namespace, name, manager), hashlib.blake2b(value).digest()
+        unchanged = await self._unchanged(memo, digest)
+        if unchanged is not None:
+            return unchanged
+        options = WriteOptions(manager=manager, force=True, field_validation="Ignore")
+        written = await self._registry.apply(kind, namespace, name, fresh(obj), options)
+        self._applied[memo] = (written.object["metadata"]["resourceVersion"], digest)
+        self._applied.move_to_end(memo)
+        while len(self._applied) > REMEMBERED_APPLIES_MAX:
+            self._applied.popitem(last=False)
+        return written.object
+
+    async def _unchanged(self, memo: tuple[Kind, str, str, str], digest: bytes) -> Object | None:
+        """The object, where the same apply made this very revision: again it would do nothing."""
+        version, before = self._applied.get(memo, ("", b""))
+        if before != digest:
+            return None
+        kind, namespace, name, _ = memo
+        try:
+            current = await self._registry.get(kind, namespace, name)
+        except NotFound:
+            return None
+        return current if current["metadata"]["resourceVersion"] == version else None
+
+    async def replace_status(self, kind: Kind, obj: Object, status: Object) -> Object:
+        if obj.get("status") == status:
+            return obj
+        return await self.update(kind, {**obj, "status": status}, subresource="status")
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        grace_s: int | None = None,
+        propagation: Propagation = "Background",
+    ) -> None:
+        options = DeleteOptions(uid=uid, grace_s=grace_s, propagation=propagation)
+        await self._registry.delete(kind, namespace, name, options)

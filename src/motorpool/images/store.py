@@ -1,0 +1,362 @@
+"""`ImageStore`: what the node agent and the command line ask for.
+
+Rules:
+  1. The event loop never waits for a disk or a registry: every verb runs in a thread, and what
+     comes back to the loop (progress) comes through `call_soon_threadsafe`.
+  2. Several who want one reference share the work. It goes on until the last of them is cancelled.
+  3. An image that is here costs two small reads.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from motorpool.images.build import Build
+from motorpool.images.cancellation import Cancellation
+from motorpool.images.content import Content
+from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
+from motorpool.images.layer import Limits
+from motorpool.images.manifest import Manifest, diff_ids
+from motorpool.images.progress import Counter, Progress, ProgressTo
+from motorpool.images.pull import Pull, architecture
+from motorpool.images.push import Push
+from motorpool.images.reference import Reference, parse
+from motorpool.images.registry import Registry
+
+Policy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
+PARALLEL_IMAGES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    path: Path  # read-only; holds `models/...`
+    digest: str  # of the manifest
+    reference: str  # in full: host, repository and tag or digest
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One line of `ls`."""
+
+    reference: str
+    digest: str
+    size_bytes: int  # unpacked, as it lies on the disk
+    owners: list[str]  # who uses its tree
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Work that several wait for."""
+
+    task: "asyncio.Task[Tree]"
+    cancelled: Cancellation
+    listeners: list[ProgressTo] = field(default_factory=list)
+    waiting: int = 0
+
+
+class ImageStore:
+    """Blocking verbs for the command line; `ensure` for the node agent, from one event loop."""
+
+    def __init__(self, root: Path, *, limits: Limits | None = None) -> None:
+        self.content = Content(root)
+        self._limits = limits or Limits()
+        self._running: dict[tuple[str, Policy], _Shared] = {}
+        self._threads = ThreadPoolExecutor(PARALLEL_IMAGES, thread_name_prefix="images")
+
+    # For the node agent.
+
+    async def ensure(
+        self,
+        reference: str,
+        policy: Policy,
+        *,
+        owner: str | None = None,
+        progress: ProgressTo | None = None,
+    ) -> Tree:
+        """The unpacked tree of *reference*, pulled first where *policy* says so.
+
+        *owner* (a pod's uid, say) gets a lease: until `release`, `rm` refuses to remove the tree.
+        """
+        name = parse(reference)
+        tree = await asyncio.to_thread(self._ready, name) if policy != "Always" else None
+        if tree is None:
+            tree = await self._shared(name, policy, progress)
+        if owner is not None:
+            await asyncio.to_thread(self._lease, tree, owner)
+        return tree
+
+    async def _shared(self, name: Reference, policy: Policy, progress: ProgressTo | None) -> Tree:
+        shared = self._running.get((str(name), policy))
+        if shared is None:
+            shared = self._start(name, policy)
+        if progress is not None:
+            shared.listeners.append(progress)
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting and not shared.task.done():
+                shared.cancelled.set()
+                # Who comes now starts anew, and waits for the locks of what is ending.
+                self._running.pop((str(name), policy), None)
+
+    def close(self) -> None:
+        """Stops all that runs; for the end of the process."""
+        for shared in list(self._running.values()):
+            shared.cancelled.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def release(self, digest: str, owner: str) -> None:
+        """*owner* no longer uses the tree of *digest*."""
+        self.content.release(digest, owner)
+
+    def owners(self) -> dict[str, list[str]]:
+        """Digest -> who holds a lease on its tree, from earlier lives of the node agent too."""
+        return self.content.owners()
+
+    def _start(self, name: Reference, policy: Policy) -> _Shared:
+        loop = asyncio.get_running_loop()
+        cancelled = Cancellation()
+        listeners: list[ProgressTo] = []
+
+        def tell(progress: Progress) -> None:
+            for listener in listeners:
+                listener(progress)
+
+        def tell_loop(progress: Progress) -> None:
+            loop.call_soon_threadsafe(tell, progress)
+
+        def work() -> Tree:
+            return self.ensure_now(name, policy, tell_loop, cancelled)
+
+        async def wait() -> Tree:
+            return await loop.run_in_executor(self._threads, work)
+
+        key = (str(name), policy)
+        shared = _Shared(loop.create_task(wait()), cancelled, listeners)
+        self._running[key] = shared
+
+        def forget(task: "asyncio.Task[Tree]") -> None:
+            if self._running.get(key) is shared:
+                del self._running[key]
+            # Where all who waited have gone, nobody else takes the exception.
+            if not task.cancelled():
+                task.exception()
+
+        shared.task.add_done_callback(forget)
+        return shared
+
+    def _lease(self, tree: Tree, owner: str) -> None:
+        with self.content.lock("content", Cancellation(), shared=True):
+            self.content.hold(tree.digest, owner)
+            if not tree.path.exists():
+                self.content.release(tree.digest, owner)
+                raise ImageError(f"{tree.reference} was removed while it was asked for; try again")
+
+    def ensure_now(
+        self,
+        name: Reference,
+        policy: Policy,
+        progress: ProgressTo | None = None,
+        cancelled: Cancellation | None = None,
+    ) -> Tree:
+        """`ensure`, in the calling thread."""
+        cancelled = cancelled or Cancellation()
+        local = self._local(name)
+        if local is not None and policy != "Always":
+            path = self.content.tree_path(local)
+            if path.exists() or self._make_tree(name, local, cancelled):
+                return Tree(path, local, str(name))
+        if policy == "Never":
+            raise ImageError(
+                f"{name} is not on this machine and its imagePullPolicy is Never; "
+                f"`motorpool modelcar pull {name}` brings it here",
+                reason=NEVER_PULL,
+            )
+        try:
+            return self.pull(name, progress, cancelled)
+        except ImageError as error:
+            if local is None or error.reason != PULL:
+                raise
+            raise ImageError(
+                f"{error} (the local image is ignored, because the imagePullPolicy is Always, "
+                "as it is for every image tagged latest; another tag is taken from this machine)"
+            ) from error
+
+    def _make_tree(self, name: Reference, digest: str, cancelled: Cancellation) -> bool:
+        """False where parts of the image are missing, removed by hand or lost with a disk."""
+        with self._explained(name), self.content.adding(cancelled):
+            manifest = self.content.manifest(digest)
+            if any(self.content.layer(layer) is None for layer in manifest.layers):
+                return False
+            self.content.add_tree(manifest, self._limits, cancelled)
+            return True
+
+    # For the command line.
+
+    def pull(
+        self,
+        name: Reference,
+        progress: ProgressTo | None = None,
+        cancelled: Cancellation | None = None,
+    ) -> Tree:
+        """Takes *name* from its registry, and unpacks it."""
+        cancelled = cancelled or Cancellation()
+        with self._explained(name):
+            registry = Registry(name, cancelled)
+            pull = Pull(self.content, registry, self._limits, cancelled=cancelled)
+            try:
+                with self.content.adding(cancelled):
+                    manifest = pull.resolve()
+                    with Counter(name, manifest, progress) as counter:
+                        pull.advance = counter.advance
+                        pull.fetch(manifest)
+                    path = self.content.add_tree(manifest, self._limits, cancelled)
+                    self.content.name(str(name), manifest.digest)
+                    return Tree(path, manifest.digest, str(name))
+            except ImageError:
+                self._sweep_after_refusal()
+                raise
+            finally:
+                registry.close()
+
+    def push(
+        self,
+        name: Reference,
+        progress: ProgressTo | None = None,
+        cancelled: Cancellation | None = None,
+    ) -> str:
+        """Sends *name* to its registry; the digest that it has there."""
+        cancelled = cancelled or Cancellation()
+        manifest = self._stored(name)
+        with self._explained(name), self.content.adding(cancelled):
+            registry = Registry(name, cancelled)
+            try:
+                with Counter(name, manifest, progress) as counter:
+                    push = Push(self.content, registry, counter.advance, cancelled)
+                    return push.run(manifest).digest
+            finally:
+                registry.close()
+
+    def build(
+        self,
+        directory: Path,
+        name: Reference,
+        progress: ProgressTo | None = None,
+        cancelled: Cancellation | None = None,
+    ) -> str:
+        """Packs *directory* as *name*; the digest."""
+        cancelled = cancelled or Cancellation()
+        if name.digest:
+            raise ImageError(f"{name}: what is built gets its digest then; give a tag")
+        try:
+            epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
+        except ValueError as error:
+            raise ImageError("SOURCE_DATE_EPOCH is not a number of seconds; unset it") from error
+        with self._explained(name), self.content.adding(cancelled):
+            with Counter(name, None, progress) as counter:
+                build = Build(
+                    self.content,
+                    architecture(),
+                    epoch_s,
+                    counter.advance,
+                    counter.expect,
+                    cancelled,
+                )
+                manifest = build.run(directory)
+            self.content.add_tree(manifest, self._limits, cancelled)
+            self.content.name(str(name), manifest.digest)
+            return manifest.digest
+
+    def images(self) -> list[Image]:
+        """Every reference, sorted by name."""
+        owners = self.content.owners()
+        return [
+            Image(name, digest, self._size(self.content.manifest(digest)), owners.get(digest, []))
+            for name, digest in sorted(self.content.references().items())
+            if self.content.has_blob(digest)
+        ]
+
+    def inspect(self, name: Reference) -> dict[str, object]:
+        """What is known of one image, as JSON."""
+        manifest = self._stored(name)
+        config = self.content.blob(manifest.config.digest)
+        tree = self.content.tree_path(manifest.digest)
+        return {
+            "reference": str(name),
+            "digest": manifest.digest,
+            "mediaType": manifest.media_type,
+            "imageID": manifest.config.digest,
+            "sizeBytes": self._size(manifest),
+            "layers": [layer.document() for layer in manifest.layers],
+            "diffIDs": diff_ids(config),
+            "tree": str(tree) if tree.exists() else None,
+            "usedBy": self.content.owners().get(manifest.digest, []),
+        }
+
+    def remove(self, name: Reference) -> int:
+        """Forgets *name*; the bytes that nothing else needed. Refuses what is in use."""
+        self.content.prepare()
+        manifest = self._stored(name)
+        references = self.content.references()
+        owners = self.content.owners().get(manifest.digest, [])
+        if owners and list(references.values()).count(manifest.digest) == 1:
+            raise ImageError(
+                f"{name} is used by {', '.join(owners)}; delete what serves it first "
+                "(`kubectl get inferenceservices -A`)"
+            )
+        self.content.name(str(name), None)
+        # While something is pulled nothing is freed: whoever comes next sweeps.
+        return self.content.sweep() or 0
+
+    def _ready(self, name: Reference) -> Tree | None:
+        """What needs no work. Not in `_threads`, where slow pulls may be before it."""
+        digest = self._local(name)
+        path = self.content.tree_path(digest) if digest else None
+        return Tree(path, digest, str(name)) if digest and path and path.exists() else None
+
+    def _local(self, name: Reference) -> str | None:
+        references = self.content.references()
+        found = references.get(str(name))
+        if found is None and name.digest in references.values():
+            # The same repository's image, known here by a tag.
+            prefix = f"{name.registry}/{name.repository}:"
+            if any(one.startswith(prefix) and references[one] == name.digest for one in references):
+                found = name.digest
+        return found if found and self.content.has_blob(found) else None
+
+    def _stored(self, name: Reference) -> Manifest:
+        digest = self._local(name)
+        if digest is None:
+            raise ImageError(
+                f"{name} is not on this machine; `motorpool modelcar ls` lists what is"
+            )
+        return self.content.manifest(digest)
+
+    def _size(self, manifest: Manifest) -> int:
+        distinct = {layer.digest: self.content.layer(layer) for layer in manifest.layers}
+        return sum(record.unpacked_bytes for record in distinct.values() if record)
+
+    def _sweep_after_refusal(self) -> None:
+        """Layers of an image that was refused are of no use to anyone."""
+        self.content.sweep()
+
+    @contextmanager
+    def _explained(self, name: Reference) -> Iterator[None]:
+        """A full disk or a forbidden directory is the user's to mend: say so."""
+        try:
+            yield
+        except OSError as error:
+            raise ImageError(
+                f"cannot store {name} in {self.content.root}: {error.strerror or error}; "
+                "make room there or choose another --data-dir"
+            ) from error
+
+
+__all__ = ["Cancelled", "Image", "ImageError", "ImageStore", "Policy", "Progress", "Tree", "parse"]

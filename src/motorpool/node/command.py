@@ -1,0 +1,244 @@
+"""A container as a program of this machine: argv, environment, directory. Pure.
+
+    env    the machine's own, POD_IP and MOTORPOOL_POD_IP, the table entry's, envFrom, env
+    argv   the container's command or the table entry's, then the container's args
+    both   $(VAR) expanded as Kubernetes does, then mount paths replaced by their directories
+
+Rules: a mount path counts where it stands as whole path components, the longest first, and inside
+``--flag=/mnt/models/1`` too. Expansion sees the paths as the user wrote them, so that nothing is
+translated twice. There are no service links and no KUBERNETES_SERVICE_HOST: cluster addresses are
+not routed here, and client libraries would take themselves to be in a cluster.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from motorpool.api.meta import Object, at
+from motorpool.node.downward import FieldError, field_value, resource_value
+from motorpool.node.localimages import LocalImage
+
+_VARIABLE = re.compile(r"\$(\$|\(([^()$\s]+)\))")
+_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", "*", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What a fork server calls instead of executing a program."""
+
+    module: str
+    argv: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs in one container."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = "/"
+    grace_s: float = 30.0
+    fork: Fork | None = None
+
+
+class ConfigError(Exception):
+    """The container cannot be made: CreateContainerConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    path: str  # in the container
+    directory: str  # on this machine; a file where subPath names one
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a container's program depends on beside its own spec."""
+
+    pod_ip: str
+    host_ip: str
+    python: str
+    directory: str  # where it runs where nothing says otherwise
+    base_env: Mapping[str, str] = field(default_factory=dict)
+    config_maps: Mapping[str, Object] = field(default_factory=dict)
+    secrets: Mapping[str, Object] = field(default_factory=dict)
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
+    grace_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The names of what the environment is read from."""
+
+    config_maps: frozenset[str]
+    secrets: frozenset[str]
+
+
+def references_of(container: Object) -> References:
+    config_maps: set[str] = set()
+    secrets: set[str] = set()
+    for source in container.get("envFrom") or ():
+        config_maps.update(_names(source.get("configMapRef")))
+        secrets.update(_names(source.get("secretRef")))
+    for variable in container.get("env") or ():
+        source = variable.get("valueFrom") or {}
+        config_maps.update(_names(source.get("configMapKeyRef")))
+        secrets.update(_names(source.get("secretKeyRef")))
+    return References(frozenset(config_maps), frozenset(secrets))
+
+
+def program(container: Object, pod: Object, entry: LocalImage, around: Surroundings) -> Program:
+    """What to start for *container*. Raises ConfigError."""
+    own = environment(container, pod, around)
+    address = {"MOTORPOOL_POD_IP": around.pod_ip, "POD_IP": around.pod_ip}
+    visible = {**around.base_env, **address, **entry.env, **own}
+    command = [expanded(part, visible) for part in container.get("command") or ()]
+    args = [expanded(part, visible) for part in container.get("args") or ()]
+    argv: list[str] = [part.replace("{python}", around.python) for part in entry.command]
+    if entry.keep_command and command:
+        argv = command
+    if not argv:
+        raise ConfigError(
+            "no command: the local images table keeps the container's own, and it has none"
+        )
+    args = [translated(part, around.mounts) for part in args] if entry.keep_args else []
+    argv = [translated(part, around.mounts) if entry.keep_command else part for part in argv]
+    if not (entry.keep_command and command) or entry.requires:
+        args = bound(args, entry.bind_flags, around.pod_ip)
+    env = {
+        **around.base_env,
+        **address,
+        **entry.env,
+        **{name: translated(value, around.mounts) for name, value in own.items()},
+    }
+    working = expanded(container.get("workingDir") or "", visible)
+    found = translated(working, around.mounts)
+    cwd = found if found != working else around.directory
+    fork = Fork(entry.fork, args) if entry.fork else None
+    return Program([*argv, *args], env, cwd, around.grace_s, fork)
+
+
+def environment(container: Object, pod: Object, around: Surroundings) -> dict[str, str]:
+    """The container's own variables, expanded; mount paths as the user wrote them."""
+    env: dict[str, str] = {}
+    for source in container.get("envFrom") or ():
+        prefix = source.get("prefix") or ""
+        for name, value in _all_of(source, pod, around).items():
+            if _NAME.match(prefix + name):
+                env[prefix + name] = value
+    for variable in container.get("env") or ():
+        name = variable["name"]
+        if "valueFrom" in variable:
+            found = _value_from(variable["valueFrom"], container, pod, around)
+            if found is not None:
+                env[name] = found
+        else:
+            env[name] = expanded(variable.get("value") or "", {**around.base_env, **env})
+    return env
+
+
+def expanded(text: str, env: Mapping[str, str]) -> str:
+    """``$(NAME)`` becomes its value, ``$$`` becomes ``$``; an unknown name stays as it is."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] == "$":
+            return "$"
+        return env.get(match[2], match[0])
+
+    return _VARIABLE.sub(value, text)
+
+
+def translated(text: str, mounts: Sequence[Mount]) -> str:
+    """*text* with every mount path replaced by its directory."""
+    directories = {mount.path.rstrip("/"): mount.directory for mount in mounts}
+    paths = sorted((path for path in directories if path), key=len, reverse=True)
+    if not paths or "/" not in text:
+        return text
+    alternatives = "|".join(re.escape(path) for path in paths)
+    pattern = rf"(?<![\w./-])({alternatives})(?![\w.-])"
+    return re.sub(pattern, lambda match: directories[match[1]], text)
+
+
+def bound(args: Sequence[str], flags: Sequence[str], pod_ip: str) -> list[str]:
+    """*args* with each of *flags* at the Pod's address; one that names another address stays."""
+    result = list(args)
+    for flag in flags:
+        given = False
+        for number, arg in enumerate(result):
+            name, equals, value = arg.partition("=")
+            if name != flag:
+                continue
+            given = True
+            if equals:
+                result[number] = f"{flag}={_address(value, pod_ip)}"
+            elif number + 1 < len(result):
+                result[number + 1] = _address(result[number + 1], pod_ip)
+        if not given:
+            result.append(f"{flag}={pod_ip}")
+    return result
+
+
+def _address(value: str, pod_ip: str) -> str:
+    return pod_ip if any(part.strip() in EVERY_ADDRESS for part in value.split(",")) else value
+
+
+def _names(reference: Object | None) -> list[str]:
+    return [reference["name"]] if reference and reference.get("name") else []
+
+
+def _all_of(source: Object, pod: Object, around: Surroundings) -> dict[str, str]:
+    reference = source.get("configMapRef") or {}
+    if reference:
+        found = _object(around.config_maps, reference, "configmap")
+        return {str(k): str(v) for k, v in ((found or {}).get("data") or {}).items()}
+    reference = source.get("secretRef") or {}
+    found = _object(around.secrets, reference, "secret")
+    data = (found or {}).get("data") or {}
+    return {str(key): secret_value(value).decode(errors="replace") for key, value in data.items()}
+
+
+def _object(objects: Mapping[str, Object], reference: Object, kind: str) -> Object | None:
+    name = reference.get("name", "")
+    if name not in objects and not reference.get("optional"):
+        raise ConfigError(f'{kind} "{name}" not found')
+    return objects.get(name)
+
+
+def _value_from(
+    source: Object, container: Object, pod: Object, around: Surroundings
+) -> str | None:  # fmt: skip
+    try:
+        if "fieldRef" in source:
+            path = source["fieldRef"]["fieldPath"]
+            return field_value(pod, path, pod_ip=around.pod_ip, host_ip=around.host_ip)
+        if "resourceFieldRef" in source:
+            return resource_value(container, source["resourceFieldRef"], around.allocatable)
+    except FieldError as error:
+        raise ConfigError(str(error)) from None
+    if "configMapKeyRef" in source:
+        reference = source["configMapKeyRef"]
+        found = _object(around.config_maps, reference, "configmap")
+        value = at(found, "data", reference["key"])
+        return _present(value, reference, pod, "ConfigMap")
+    if "secretKeyRef" in source:
+        reference = source["secretKeyRef"]
+        found = _object(around.secrets, reference, "secret")
+        value = at(found, "data", reference["key"])
+        decoded = None if value is None else secret_value(value).decode(errors="replace")
+        return _present(decoded, reference, pod, "Secret")
+    raise ConfigError(f"unsupported valueFrom: {', '.join(source) or 'empty'}")
+
+
+def _present(value: str | None, reference: Object, pod: Object, kind: str) -> str | None:
+    if value is None and not reference.get("optional"):
+        where = f"{pod['metadata'].get('namespace', '')}/{reference.get('name', '')}"
+        raise ConfigError(f"couldn't find key {reference['key']} in {kind} {where}")
+    return None if value is None else str(value)
+
+
+def secret_value(text: str) -> bytes:
+    """The bytes of one entry of a Secret's ``data``."""
+    return base64.b64decode(text)

@@ -1,0 +1,429 @@
+"""The supervisor itself: one thread, one selector, no decisions."""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from motorpool.node.supervisor import protocol
+from motorpool.node.supervisor.forks import ForkServer
+from motorpool.node.supervisor.logwriter import LogFile, LogStream
+from motorpool.node.supervisor.records import Record, boot_id, load
+from motorpool.node.supervisor.spawn import execute
+
+EARLY_EXITS_MAX = 256
+FORKSERVER_AGAIN_S = 60.0
+WATCH_PERIOD_S = 0.5  # only for adopted processes on a system without pidfds
+
+Answer = Callable[[dict[str, Any]], None]
+
+
+class Connection:
+    """One client: what it has sent of a line, and what it has not taken yet."""
+
+    def __init__(self, supervisor: "Supervisor", connection: socket.socket) -> None:
+        self._supervisor = supervisor
+        self._socket = connection
+        self._lines = protocol.Lines()
+        self._unsent = bytearray()
+        connection.setblocking(False)
+        supervisor.selector.register(connection, selectors.EVENT_READ, self._turn)
+
+    def send(self, message: dict[str, Any]) -> None:
+        if self not in self._supervisor.connections:
+            return
+        self._unsent += protocol.encoded(message)
+        if len(self._unsent) > protocol.UNSENT_BYTES_MAX:
+            self.close()
+        else:
+            self._flush()
+
+    def close(self) -> None:
+        if self in self._supervisor.connections:
+            self._supervisor.connections.discard(self)
+            self._supervisor.selector.unregister(self._socket)
+            self._socket.close()
+
+    def _turn(self) -> None:
+        if self._unsent:
+            self._flush()
+        if self not in self._supervisor.connections:
+            return
+        try:
+            content = self._socket.recv(65536)
+            lines = self._lines.feed(content)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            self.close()
+            return
+        if not content:
+            self.close()
+            return
+        for line in lines:
+            self._request(line)
+
+    def _request(self, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            seq = request["seq"]
+            verb = str(request["do"])
+        except (ValueError, KeyError, TypeError):
+            self.close()
+            return
+
+        def answer(message: dict[str, Any]) -> None:
+            self.send({"seq": seq, **message})
+
+        try:
+            self._supervisor.carry_out(verb, request, answer)
+        except OSError as error:
+            answer({"error": str(error), "errno": error.errno})
+        except (KeyError, TypeError, ValueError) as error:
+            answer({"error": f"bad request: {type(error).__name__}: {error}"})
+
+    def _flush(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._unsent[:sent]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+        self._supervisor.selector.modify(self._socket, events, self._turn)
+
+
+class Process:
+    """A record with its log."""
+
+    def __init__(self, record: Record, selector: selectors.BaseSelector) -> None:
+        self.record = record
+        self._selector = selector
+        self._file = LogFile(record.log_path)
+        self._streams = [
+            LogStream(name, record.pipe_path(name), self._file) for name in ("stdout", "stderr")
+        ]
+        self.listen()
+
+    def listen(self) -> None:
+        for stream in self._streams:
+            self._unregister(stream)
+            reader = self._reader(stream)
+            self._selector.register(stream.descriptor, selectors.EVENT_READ, reader)
+
+    def _reader(self, stream: LogStream) -> Callable[[], None]:
+        def read() -> None:
+            if not stream.read():
+                # Closed by its process, which goes on: a closed pipe is readable for ever.
+                self._unregister(stream)
+
+        return read
+
+    def _unregister(self, stream: LogStream) -> None:
+        if stream.descriptor in self._selector.get_map():
+            self._selector.unregister(stream.descriptor)
+
+    def close(self) -> None:
+        for stream in self._streams:
+            self._unregister(stream)
+            stream.drain()
+        self._file.close()
+
+
+class Supervisor:
+    def __init__(self, data_dir: Path) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.connections: set[Connection] = set()
+        self._pods_dir = data_dir / "pods"
+        self._run_dir = data_dir / "run"
+        self._records: dict[str, Record] = {}
+        self._processes: dict[str, Process] = {}
+        self._starting: dict[str, tuple[dict[str, Any], Process, list[Answer]]] = {}
+        self._pids: dict[int, str] = {}
+        self._early_exits: dict[int, int] = {}
+        self._forkservers: dict[str, ForkServer] = {}
+        self._unwatched: set[str] = set()
+        self._stopping: dict[str, float] | None = None
+        self._verbs: dict[str, Callable[[dict[str, Any], Answer], None]] = {
+            "list": self._list, "start": self._start, "signal": self._signal,
+            "forget": self._forget, "warm": self._warm, "stop": self._stop,
+        }  # fmt: skip
+
+    # The loop.
+
+    def run(self, listener: socket.socket) -> None:
+        """Serves until it was told to stop and every process has ended."""
+        wakeup, wakeup_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        self.selector.register(wakeup, selectors.EVENT_READ, lambda: self._woken(wakeup))
+        self._adopt()
+        self._reap()
+        while self._stopping is None or self._processes or self._starting:
+            for key, _ in self.selector.select(self._timeout_s()):
+                # An earlier turn of this round may have unregistered a later one's file.
+                if self.selector.get_map().get(key.fd) == key:
+                    key.data()
+            self._on_time()
+        for forkserver in self._forkservers.values():
+            forkserver.close("the supervisor stops")
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        self.connections.add(Connection(self, connection))
+
+    def _woken(self, wakeup: int) -> None:
+        signals = os.read(wakeup, 4096)
+        if signal.SIGTERM in signals:
+            self._stop({}, lambda _: None)
+        self._reap()
+
+    def _timeout_s(self) -> float | None:
+        due = [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
+        if self._unwatched:
+            due.append(time.monotonic() + WATCH_PERIOD_S)
+        if self._stopping:
+            due.append(min(self._stopping.values()))
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _on_time(self) -> None:
+        now = time.monotonic()
+        for forkserver in list(self._forkservers.values()):
+            forkserver.check_deadlines(now)
+        for id_ in list(self._unwatched):
+            if not self._records[id_].is_alive(self._records[id_].boot):
+                self._ended(id_, None)
+        for id_, deadline in list((self._stopping or {}).items()):
+            if deadline <= now:
+                self._kill(id_, signal.SIGKILL)
+                self._stopping = {**(self._stopping or {}), id_: now + 5.0}
+
+    # Verbs.
+
+    def carry_out(self, verb: str, request: dict[str, Any], answer: Answer) -> None:
+        if verb not in self._verbs:
+            raise ValueError(f"no such verb: {verb}")
+        self._verbs[verb](request, answer)
+
+    def _list(self, _: dict[str, Any], answer: Answer) -> None:
+        forkservers = [
+            {"module": f.module, "state": f.state, "reason": f.reason, "pid": f.pid}
+            for f in self._forkservers.values()
+        ]
+        processes = [record.to_json() for record in self._records.values()]
+        listed = {"version": protocol.VERSION, "pid": os.getpid()}
+        answer({"ok": {**listed, "processes": processes, "forkservers": forkservers}})
+
+    def _start(self, request: dict[str, Any], answer: Answer) -> None:
+        id_ = str(request["id"])
+        if id_ in self._records:
+            answer({"ok": self._records[id_].to_json()})
+            return
+        if id_ in self._starting:
+            self._starting[id_][2].append(answer)
+            return
+        if self._stopping is not None:
+            raise ValueError("the supervisor is stopping")
+        if len(id_.split("/")) != 3 or ".." in id_:
+            raise ValueError(f"not an id: {id_}")
+        record = Record(self._pods_dir, id_)
+        record.grace_s = float(request.get("grace_s", record.grace_s))
+        record.directory.mkdir(parents=True, exist_ok=True)
+        for stream in ("stdout", "stderr"):
+            record.pipe_path(stream).unlink(missing_ok=True)
+        self._starting[id_] = (request, Process(record, self.selector), [answer])
+        if not self._fork(id_, request, record):
+            self._execute(id_, "")
+
+    def _fork(self, id_: str, request: dict[str, Any], record: Record) -> bool:
+        fork = request.get("fork")
+        if not fork:
+            return False
+        try:
+            forkserver = self._forkserver(str(fork["module"]))
+        except OSError as error:
+            os.write(2, f"no fork server: {error}\n".encode())
+            return False
+        wanted = {
+            "argv": fork["argv"], "env": request["env"], "cwd": request["cwd"],
+            "stdout": str(record.pipe_path("stdout")), "stderr": str(record.pipe_path("stderr")),
+        }  # fmt: skip
+        return forkserver.request(id_, wanted)
+
+    def _execute(self, id_: str, notice: str) -> None:
+        request, process, answers = self._starting[id_]
+        record = process.record
+        process.listen()
+        try:
+            pid = execute(
+                request["argv"], request["env"], request["cwd"],
+                record.pipe_path("stdout"), record.pipe_path("stderr"),
+            )  # fmt: skip
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            del self._starting[id_]
+            process.close()
+            record.forget()
+            number = error.errno if isinstance(error, OSError) else None
+            for answer in answers:
+                answer({"error": str(error), "errno": number})
+            return
+        self._started(id_, pid, notice, forked=False)
+
+    def _started(self, id_: str, pid: int, notice: str = "", *, forked: bool) -> None:
+        _, process, answers = self._starting.pop(id_)
+        process.record.note_start(pid, time.time(), forked=forked)
+        self._records[id_] = process.record
+        self._processes[id_] = process
+        self._pids[pid] = id_
+        for answer in answers:
+            answer({"ok": process.record.to_json(), "notice": notice})
+        early = self._early_exits.pop(pid, None)
+        # A living process only shares its number with an orphan that ended long ago.
+        if early is not None and not process.record.start_ticks:
+            self._ended(id_, early)
+        elif self._stopping is not None:
+            self._stop({}, lambda _: None)
+
+    def _forkserver(self, module: str) -> ForkServer:
+        known = self._forkservers.get(module)
+        if known is not None and (
+            known.state != "dead" or time.monotonic() - known.started_at < FORKSERVER_AGAIN_S
+        ):
+            return known
+        self._forkservers[module] = ForkServer(
+            module, self._run_dir, self.selector,
+            lambda id_, pid: self._started(id_, pid, forked=True),
+            lambda id_, reason: self._execute(id_, f"not forked, executed: {reason}"),
+        )  # fmt: skip
+        return self._forkservers[module]
+
+    def _signal(self, request: dict[str, Any], answer: Answer) -> None:
+        id_ = str(request["id"])
+        if id_ in self._processes:
+            self._kill(id_, int(request["signal"]))
+        answer({"ok": {}})
+
+    def _forget(self, request: dict[str, Any], answer: Answer) -> None:
+        id_ = str(request["id"])
+        if id_ in self._processes or id_ in self._starting:
+            raise ValueError(f"{id_} still runs")
+        if id_ in self._records:
+            self._records.pop(id_).forget()
+        answer({"ok": {}})
+
+    def _warm(self, request: dict[str, Any], answer: Answer) -> None:
+        self._forkserver(str(request["module"]))
+        answer({"ok": {}})
+
+    def _stop(self, _: dict[str, Any], answer: Answer) -> None:
+        before = self._stopping or {}
+        self._stopping = before
+        for id_, process in self._processes.items():
+            if id_ not in before:
+                self._kill(id_, signal.SIGTERM)
+                before[id_] = time.monotonic() + process.record.grace_s
+        answer({"ok": {}})
+
+    def _kill(self, id_: str, number: int) -> None:
+        try:
+            os.killpg(self._records[id_].pid, number)
+        except ProcessLookupError:
+            return  # It has just ended; the kernel will say so.
+
+    # Ends.
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            pid = found.si_pid
+            if pid in self._pids:
+                # While the leader is a zombie its number cannot be another group's.
+                self._kill(self._pids[pid], signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            self._reaped(pid, status)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        if pid in self._pids:
+            self._ended(self._pids[pid], status)
+            return
+        for forkserver in self._forkservers.values():
+            if forkserver.pid == pid:
+                forkserver.close(f"it ended: {_words(status)}")
+                return
+        # Forked, and ended before the fork server could say its pid; or an orphan of a pod.
+        self._early_exits[pid] = status
+        while len(self._early_exits) > EARLY_EXITS_MAX:
+            del self._early_exits[next(iter(self._early_exits))]
+
+    def _ended(self, id_: str, status: int | None) -> None:
+        process = self._processes.pop(id_)
+        record = process.record
+        self._pids.pop(record.pid, None)
+        self._unwatched.discard(id_)
+        if self._stopping is not None:
+            self._stopping.pop(id_, None)
+        process.close()
+        exit_code = signal_number = None
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            exit_code, signal_number = (code, None) if code >= 0 else (128 - code, -code)
+        record.note_exit(exit_code, signal_number, time.time())
+        for connection in list(self.connections):
+            connection.send({"exited": record.to_json()})
+
+    # Adoption.
+
+    def _adopt(self) -> None:
+        """Takes over what a supervisor before this one has recorded."""
+        this_boot = boot_id()
+        for record in load(self._pods_dir):
+            self._records[record.id] = record
+            if record.finished_at:
+                continue
+            self._processes[record.id] = Process(record, self.selector)
+            if record.is_alive(this_boot):
+                record.adopted = True
+                record.save()
+                self._watch(record)
+            else:
+                self._ended(record.id, None)
+
+    def _watch(self, record: Record) -> None:
+        try:
+            descriptor = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            self._ended(record.id, None)
+            return
+        except (OSError, AttributeError):
+            self._unwatched.add(record.id)
+            return
+
+        def ended() -> None:
+            self.selector.unregister(descriptor)
+            os.close(descriptor)
+            self._kill(record.id, signal.SIGKILL)
+            self._ended(record.id, None)
+
+        self.selector.register(descriptor, selectors.EVENT_READ, ended)
+
+
+def _words(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -1,0 +1,289 @@
+"""A Pod's volumes as directories, and its containers' mounts as paths in them.
+
+A Pod's directory, ``pods/UID/``, readable by its owner alone:
+
+    pod.json              address, namespace and name: what a new agent must know
+    volumes/NAME/         emptyDir, configMap, secret, projected, downwardAPI
+    work/                 where its programs run; tmp/ is their TMPDIR
+    run/                  the supervisor's records and pipes
+    logs/CONTAINER/N.log  what run N of a container wrote
+
+An image volume is the unpacked tree itself, shared by all Pods of this machine, and a hostPath is
+the path itself. Everything else that is asked for is refused by name: nothing is left out
+silently. Content of configMaps and secrets is what it was when the Pod started.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Protocol
+
+from motorpool.api import core
+from motorpool.api.errors import NotFound
+from motorpool.api.kinds import Kind
+from motorpool.api.meta import Object, at, namespace_of, uid_of
+from motorpool.client import Client
+from motorpool.images.errors import ImageError
+from motorpool.node.command import ConfigError, Mount, expanded, secret_value
+from motorpool.node.downward import FieldError, field_value, resource_value
+from motorpool.node.pod import default_pull_policy
+
+FAILED_MOUNT = "FailedMount"
+
+Tell = Callable[[Literal["Normal", "Warning"], str, str], None]
+"""Records an event about the Pod: type, reason, message."""
+
+
+class Tree(Protocol):
+    @property
+    def path(self) -> Path: ...
+
+
+class Images(Protocol):
+    """The image store, as far as the node asks it."""
+
+    async def ensure(
+        self, reference: str, policy: Literal["Always", "IfNotPresent", "Never"], *,
+        owner: str | None = None, progress: Callable[[Any], None] | None = None,
+    ) -> Tree: ...  # fmt: skip
+
+    def release(self, digest: str, owner: str) -> None: ...
+
+    def owners(self) -> dict[str, list[str]]: ...
+
+
+class VolumeError(Exception):
+    """A volume that cannot be had now. *reason* is what the containers wait with."""
+
+    def __init__(self, reason: str, message: str, *, image: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.image = image
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    path: Path
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What volumes may be filled with beside objects."""
+
+    pod: Object
+    pod_ip: str
+    host_ip: str
+    allocatable: Mapping[str, str]
+
+
+class Volumes:
+    def __init__(self, client: Client, images: Images, facts: PodFacts, pod_dir: Path) -> None:
+        self._client = client
+        self._images = images
+        self._facts = facts
+        self._dir = pod_dir / "volumes"
+        self._local = False
+
+    async def prepare(self, tell: Tell, *, local: bool = False) -> dict[str, Volume]:
+        """Every volume of the Pod by name. Raises VolumeError, ApiError or OSError.
+
+        *local*: the Pod has run before, so an image that is here is the one to use.
+        """
+        self._local = local
+        await asyncio.to_thread(make_pod_directories, self._dir.parent)
+        volumes = self._facts.pod["spec"].get("volumes") or ()
+        return {volume["name"]: await self._prepare(volume, tell) for volume in volumes}
+
+    async def _prepare(self, volume: Object, tell: Tell) -> Volume:
+        name = volume["name"]
+        kinds = [key for key in volume if key != "name"] or ["emptyDir"]
+        kind, source = kinds[0], volume.get(kinds[0]) or {}
+        directory = self._dir / name
+        match kind:
+            case "emptyDir":
+                await asyncio.to_thread(_make_directory, directory)
+                return Volume(directory)
+            case "hostPath":
+                return await asyncio.to_thread(_host_path, name, source)
+            case "image":
+                return await self._image(source, tell)
+            case "configMap" | "secret" | "downwardAPI":
+                files = await self._files(name, kind, source)
+            case "projected":
+                files = await self._projected(name, source)
+            case _:
+                raise VolumeError(
+                    "CreateContainerConfigError",
+                    f'volume "{name}": a volume of type {kind} is not supported on this node; '
+                    "use emptyDir, hostPath, configMap, secret, projected, downwardAPI or image",
+                )
+        mode = int(source.get("defaultMode") or 0o644)
+        await asyncio.to_thread(write_files, directory, files, mode)
+        return Volume(directory, writable=False)
+
+    async def _image(self, source: Object, tell: Tell) -> Volume:
+        reference = str(source.get("reference", ""))
+        policy = source.get("pullPolicy") or default_pull_policy(reference)
+        if self._local and policy == "Always":
+            policy = "IfNotPresent"
+        pulled = False
+
+        def pulling(_: object) -> None:
+            nonlocal pulled
+            if not pulled:
+                pulled = True
+                tell("Normal", "Pulling", f'Pulling image "{reference}"')
+
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            owner = uid_of(self._facts.pod)
+            tree = await self._images.ensure(reference, policy, owner=owner, progress=pulling)
+        except ImageError as error:
+            tell("Warning", "Failed", f'Failed to pull image "{reference}": {error}')
+            raise VolumeError(error.reason, str(error), image=reference) from error
+        if pulled:
+            took = f"{loop.time() - started:.3f}s"
+            tell("Normal", "Pulled", f'Successfully pulled image "{reference}" in {took}')
+        else:
+            message = f'Container image "{reference}" already present on machine'
+            tell("Normal", "Pulled", message)
+        return Volume(tree.path, writable=False)
+
+    async def _projected(self, name: str, projected: Object) -> dict[str, bytes]:
+        files: dict[str, bytes] = {}
+        for source in projected.get("sources") or ():
+            for kind, content in source.items():
+                if kind not in ("configMap", "secret", "downwardAPI"):
+                    raise VolumeError(
+                        "CreateContainerConfigError",
+                        f'volume "{name}": a projected {kind} is not supported on this node',
+                    )
+                files.update(await self._files(name, kind, content or {}))
+        return files
+
+    async def _files(self, volume: str, kind: str, source: Object) -> dict[str, bytes]:
+        try:
+            if kind == "downwardAPI":
+                return self._downward(source)
+            name = source.get("secretName") or source.get("name") or ""
+            content = await self._content(kind, name)
+            if content is None and not source.get("optional"):
+                raise FieldError(f'{kind.lower()} "{name}" not found')
+            return _selected(content or {}, source)
+        except FieldError as error:
+            message = f'MountVolume.SetUp failed for volume "{volume}" : {error}'
+            raise VolumeError(FAILED_MOUNT, message) from None
+
+    async def _content(self, kind: str, name: str) -> dict[str, bytes] | None:
+        which: Kind = core.SECRET if kind == "secret" else core.CONFIG_MAP
+        try:
+            obj = await self._client.get(which, namespace_of(self._facts.pod), name)
+        except NotFound:
+            return None
+        if kind == "secret":
+            return {key: secret_value(value) for key, value in (obj.get("data") or {}).items()}
+        plain = {key: str(value).encode() for key, value in (obj.get("data") or {}).items()}
+        binary = {k: secret_value(value) for k, value in (obj.get("binaryData") or {}).items()}
+        return {**plain, **binary}
+
+    def _downward(self, source: Object) -> dict[str, bytes]:
+        facts = self._facts
+        containers = {c["name"]: c for c in facts.pod["spec"]["containers"]}
+        files = {}
+        for item in source.get("items") or ():
+            if "fieldRef" in item:
+                path = item["fieldRef"]["fieldPath"]
+                value = field_value(
+                    facts.pod, path, pod_ip=facts.pod_ip, host_ip=facts.host_ip
+                )  # fmt: skip
+            else:
+                reference = item["resourceFieldRef"]
+                container = containers.get(reference.get("containerName", ""), {})
+                value = resource_value(container, reference, facts.allocatable)
+            files[item["path"]] = value.encode()
+        return files
+
+
+def mounts_of(
+    container: Object, volumes: Mapping[str, Volume], env: Mapping[str, str]
+) -> list[Mount]:
+    """Where each of the container's mounts is on this machine. Raises ConfigError."""
+    mounts = []
+    for mount in container.get("volumeMounts") or ():
+        volume = volumes.get(mount["name"])
+        if volume is None:
+            raise ConfigError(f'volume "{mount["name"]}" is not a volume of the pod')
+        sub_path = mount.get("subPath") or expanded(mount.get("subPathExpr") or "", env)
+        if PurePosixPath(sub_path).is_absolute() or ".." in PurePosixPath(sub_path).parts:
+            raise ConfigError(f'subPath "{sub_path}" leaves volume "{mount["name"]}"')
+        directory = volume.path / sub_path
+        if volume.writable:
+            directory.mkdir(parents=True, exist_ok=True)
+        elif not directory.exists():
+            raise ConfigError(
+                f'failed to prepare subPath for volumeMount "{mount["name"]}" of container '
+                f'"{container["name"]}": the volume holds no "{sub_path}"'
+            )
+        mounts.append(Mount(mount["mountPath"], str(directory)))
+    return mounts
+
+
+def make_pod_directories(pod_dir: Path) -> None:
+    for name in ("volumes", "run", "work", "tmp", "logs"):
+        (pod_dir / name).mkdir(parents=True, exist_ok=True)
+    pod_dir.chmod(0o700)
+
+
+def write_files(directory: Path, files: Mapping[str, bytes], mode: int) -> None:
+    """Makes *directory* hold exactly those files."""
+    _make_directory(directory)
+    for path in sorted(directory.rglob("*"), reverse=True):
+        if path.is_file() and str(path.relative_to(directory)) not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        temporary.chmod(mode)
+        temporary.replace(path)
+
+
+def _selected(content: Mapping[str, bytes], source: Object) -> dict[str, bytes]:
+    items = source.get("items")
+    if not items:
+        return dict(content)
+    files = {}
+    for item in items:
+        path = PurePosixPath(item["path"])
+        if path.is_absolute() or ".." in path.parts:
+            raise FieldError(f"path {item['path']} leaves the volume")
+        if item["key"] in content:
+            files[str(path)] = content[item["key"]]
+        elif not source.get("optional"):
+            raise FieldError(f"references non-existent config key: {item['key']}")
+    return files
+
+
+def _make_directory(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+
+
+def _host_path(name: str, source: Object) -> Volume:
+    path = Path(str(at(source, "path", default="/")))
+    wanted = source.get("type") or ""
+    if wanted == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif wanted == "FileOrCreate":
+        path.touch(exist_ok=True)
+    fits = {"Directory": path.is_dir, "File": path.is_file, "": path.exists}
+    if not fits.get(wanted, path.exists)():
+        message = f'MountVolume.SetUp failed for volume "{name}" : hostPath type check failed: '
+        raise VolumeError(FAILED_MOUNT, f"{message}{path} is not a {wanted or 'path'}")
+    return Volume(path)
