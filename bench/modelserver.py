@@ -1,4 +1,4 @@
-"""How fast the model server is: `PYTHONPATH=src python bench/modelserver.py`.
+"""How fast the model server is: `python -m bench.modelserver`.
 
 Prints served against bare throughput of ResNet-50 over binary tensors, requests a second of a small
 model over JSON, seconds to the first answer and resident memory. What is compared is measured in
@@ -24,8 +24,9 @@ warm()
 
 import numpy as np  # noqa: E402
 import openvino as ov  # noqa: E402
-import resnet50  # noqa: E402
 from openvino import opset13 as op  # noqa: E402
+
+from bench import resnet50  # noqa: E402
 
 ROUNDS = 5
 ROUND_S = 3.0
