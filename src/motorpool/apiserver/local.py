@@ -1,13 +1,20 @@
 """The `Client` verbs straight on the registry: no HTTP, no bytes between.
 
 Rules: what a verb returns is shared with every cache in this process; what a caller passes in is
-copied first, so both sides may keep theirs.
+copied first, so both sides may keep theirs. Fields that a kind does not declare are dropped as from
+any client; here that is a mistake of ours, so it is logged.
+
+Who owns what is not recorded where no user ever applies: in a status, in Events and Leases. These
+are most of all writes, and the record would be larger than what it is about.
 """
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
+import structlog
+
+from motorpool.api import coordination, core
 from motorpool.api.errors import NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
@@ -19,12 +26,16 @@ from motorpool.client import ObjectList, Propagation, WatchEvent
 
 REMEMBERED_APPLIES_MAX = 4096
 MANAGER = "motorpool"
+UNTRACKED_KINDS = frozenset({core.EVENT, coordination.LEASE})
+
+
+log = structlog.get_logger(__name__)
 
 
 class LocalClient:
     def __init__(self, registry: Registry, *, manager: str = MANAGER) -> None:
         self._registry = registry
-        self._options = WriteOptions(manager=manager, field_validation="Ignore")
+        self._manager = manager
         self._applied: OrderedDict[tuple[Kind, str, str, str], tuple[str, bytes]] = OrderedDict()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
@@ -48,14 +59,19 @@ class LocalClient:
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         namespace = at(obj, "metadata", "namespace", default="")
-        return await self._registry.create(kind, namespace, fresh(obj), self._options)
+        options = self._options(kind)
+        created = await self._registry.create(kind, namespace, fresh(obj), options)
+        _tell(kind, created, options)
+        return created
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         namespace = at(obj, "metadata", "namespace", default="")
         name = obj["metadata"]["name"]
+        options = self._options(kind, subresource)
         written = await self._registry.update(
-            kind, namespace, name, fresh(obj), self._options, subresource=subresource
+            kind, namespace, name, fresh(obj), options, subresource=subresource
         )
+        _tell(kind, written.object, options)
         return written.object
 
     async def patch(
@@ -65,9 +81,11 @@ class LocalClient:
             patched: Object = merge_patch(current, patch)
             return patched
 
+        options = self._options(kind, subresource)
         written = await self._registry.patch(
-            kind, namespace, name, change, self._options, subresource=subresource
+            kind, namespace, name, change, options, subresource=subresource
         )
+        _tell(kind, written.object, options)
         return written.object
 
     async def apply(self, kind: Kind, obj: Object, *, manager: str) -> Object:
@@ -78,7 +96,7 @@ class LocalClient:
         unchanged = await self._unchanged(memo, digest)
         if unchanged is not None:
             return unchanged
-        options = WriteOptions(manager=manager, force=True, field_validation="Ignore")
+        options = WriteOptions(manager=manager, force=True)
         written = await self._registry.apply(kind, namespace, name, fresh(obj), options)
         self._applied[memo] = (written.object["metadata"]["resourceVersion"], digest)
         self._applied.move_to_end(memo)
@@ -115,3 +133,12 @@ class LocalClient:
     ) -> None:
         options = DeleteOptions(uid=uid, grace_s=grace_s, propagation=propagation)
         await self._registry.delete(kind, namespace, name, options)
+
+    def _options(self, kind: Kind, subresource: str = "") -> WriteOptions:
+        tracked = subresource != "status" and kind not in UNTRACKED_KINDS
+        return WriteOptions(manager=self._manager, tracked=tracked)
+
+
+def _tell(kind: Kind, obj: Object, options: WriteOptions) -> None:
+    for warning in options.warnings:
+        log.warning("dropped", kind=str(kind), name=obj["metadata"]["name"], problem=warning)

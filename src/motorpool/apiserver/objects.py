@@ -12,7 +12,7 @@ from motorpool.api.meta import Object
 from motorpool.store import Row
 
 REMEMBERED_OBJECTS_MAX = 8192
-REMEMBERED_BYTES_MAX = 4 << 20
+REMEMBERED_BYTES_MAX = 1 << 20  # encoded; decoded they take some ten times that
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Object] = msgspec.json.Decoder(dict)

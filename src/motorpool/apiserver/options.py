@@ -22,6 +22,7 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     force: bool = False
+    tracked: bool = True  # whether managedFields record an update; an apply always records
     duplicates: tuple[str, ...] = ()  # fields that the body holds twice
     warnings: list[str] = field(default_factory=list)
     """What the registry wants the user to know; it appends, the caller shows."""
