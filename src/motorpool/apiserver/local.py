@@ -39,13 +39,13 @@ class LocalClient:
         self._applied: OrderedDict[tuple[Kind, str, str, str], tuple[str, bytes]] = OrderedDict()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        return await self._registry.get(kind, namespace, name)
+        return await self._registry.get(kind, namespace, name, full=False)
 
     async def list(
         self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> ObjectList:
         listing = await self._registry.list(
-            kind, namespace, ListOptions(labels=labels, fields=fields)
+            kind, namespace, ListOptions(labels=labels, fields=fields, full=False)
         )
         return ObjectList(listing.items, listing.resource_version)
 
@@ -53,7 +53,7 @@ class LocalClient:
         self, kind: Kind, namespace: str = "", *, after: str, labels: str = "", fields: str = ""
     ) -> AsyncIterator[WatchEvent]:
         options = WatchOptions(
-            labels=labels, fields=fields, resource_version=after, initial_events=False
+            labels=labels, fields=fields, resource_version=after, initial_events=False, full=False
         )
         return self._registry.watch(kind, namespace, options)
 
@@ -62,7 +62,7 @@ class LocalClient:
         options = self._options(kind)
         created = await self._registry.create(kind, namespace, fresh(obj), options)
         _tell(kind, created, options)
-        return created
+        return self._registry.shared(created)
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         namespace = at(obj, "metadata", "namespace", default="")
@@ -72,7 +72,7 @@ class LocalClient:
             kind, namespace, name, fresh(obj), options, subresource=subresource
         )
         _tell(kind, written.object, options)
-        return written.object
+        return self._registry.shared(written.object)
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
@@ -86,7 +86,7 @@ class LocalClient:
             kind, namespace, name, change, options, subresource=subresource
         )
         _tell(kind, written.object, options)
-        return written.object
+        return self._registry.shared(written.object)
 
     async def apply(self, kind: Kind, obj: Object, *, manager: str) -> Object:
         namespace = at(obj, "metadata", "namespace", default="")
@@ -102,7 +102,7 @@ class LocalClient:
         self._applied.move_to_end(memo)
         while len(self._applied) > REMEMBERED_APPLIES_MAX:
             self._applied.popitem(last=False)
-        return written.object
+        return self._registry.shared(written.object)
 
     async def _unchanged(self, memo: tuple[Kind, str, str, str], digest: bytes) -> Object | None:
         """The object, where the same apply made this very revision: again it would do nothing."""
@@ -111,7 +111,7 @@ class LocalClient:
             return None
         kind, namespace, name, _ = memo
         try:
-            current = await self._registry.get(kind, namespace, name)
+            current = await self._registry.get(kind, namespace, name, full=False)
         except NotFound:
             return None
         return current if current["metadata"]["resourceVersion"] == version else None

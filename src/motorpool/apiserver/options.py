@@ -45,6 +45,7 @@ class ListOptions:
     continue_: str = ""
     resource_version: str = ""
     match: Match = ""
+    full: bool = True  # with who owns what
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class WatchOptions:
     bookmark_s: float | None = None  # how often a quiet watch says where it stands; None never
     initial_events: bool | None = None  # None: as the resourceVersion implies
     timeout_s: float | None = None
+    full: bool = True  # with who owns what
 
 
 def flag(query: Query, name: str) -> bool:

@@ -99,11 +99,22 @@ class Registry:
     # Reading
 
     async def get(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str = ""
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        resource_version: str = "",
+        full: bool = True,
     ) -> Object:
-        """Raises NotFound."""
-        await self._shelf.reach(resource_version)
-        return await self._shelf.get(kind, namespace, name)
+        """Raises NotFound. *full* is with who owns what."""
+        if resource_version:
+            await self._shelf.reach(resource_version)
+        return await self._shelf.get(kind, namespace, name, full=full)
+
+    def shared(self, obj: Object) -> Object:
+        """*obj* without who owns what, as all readers of its revision share it."""
+        return self._shelf.shared(obj)
 
     async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
         return scale_of(await self._shelf.get(kind, namespace, name))
@@ -227,7 +238,7 @@ class Registry:
     ) -> Deleted:
         """Removes the object, or marks it where something holds it."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
+            old = await self._shelf.get(kind, namespace, name, full=True)
             check_preconditions(kind, old, options)
             if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
                 raise refusals.namespace_protected(kind, name)
@@ -329,7 +340,7 @@ class Registry:
     ) -> Object:
         """Stores what *change* makes of the object; what it gives is a copy of its own."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
+            old = await self._shelf.get(kind, namespace, name, full=True)
             new = self._changed(kind, old, change(old), options, subresource, applies=applies)
             if new is old or options.dry_run:
                 return new
@@ -381,6 +392,8 @@ class Registry:
     ) -> Object:
         """*new* with who owns what after this update or creation."""
         if not options.tracked:
+            if old is not None:
+                strategy.copy_or_drop(old["metadata"], new["metadata"], "managedFields")
             return new
         return apply.track(
             old,
