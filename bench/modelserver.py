@@ -1,4 +1,4 @@
-"""How fast the model server is: `PYTHONPATH=src python bench/modelserver.py`.
+"""How fast the model server is: `python -m bench.modelserver`.
 
 Prints served against bare throughput of ResNet-50 over binary tensors, requests a second of a small
 model over JSON, seconds to the first answer and resident memory. What is compared is measured in
@@ -24,8 +24,9 @@ warm()
 
 import numpy as np  # noqa: E402
 import openvino as ov  # noqa: E402
-import resnet50  # noqa: E402
 from openvino import opset13 as op  # noqa: E402
+
+from bench import resnet50  # noqa: E402
 
 ROUNDS = 5
 ROUND_S = 3.0
@@ -105,7 +106,7 @@ def exchange(connection: socket.socket, request: bytes) -> int:
     """One request; the size of its response, which every other one will have."""
     connection.sendall(request)
     reply = connection.recv(1 << 20)
-    head, _, body = reply.partition(b"\r\n\r\n")
+    head, _, _ = reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), reply[:500]
     lengths = [line for line in head.lower().splitlines() if line.startswith(b"content-length:")]
     size = len(head) + 4 + int(lengths[0].split(b":")[1])
