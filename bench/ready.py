@@ -5,9 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from motorpool.client.http import HttpClient
-
 from motorpool.api import conditions, serving
+from motorpool.client.http import HttpClient
 
 
 async def main(name: str) -> None:

@@ -14,7 +14,9 @@ import pytest
 
 from motorpool.api import core
 from motorpool.api.errors import BadRequest
+from motorpool.api.meta import Object
 from motorpool.base.processes import identity_of
+from motorpool.images.reference import parse
 from tests.node.conftest import Platform, exists, pod, shell, until
 
 pytestmark = pytest.mark.slow
@@ -286,22 +288,28 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_agent_leaves_its_pods_and_the_next_adopts_them(platform: Platform) -> None:
-    await platform.stop()
-    server = {**SERVER, "volumeMounts": [], "args": ["--directory", "."]}
-    server["readinessProbe"] = {"httpGet": {"port": 8080}, "periodSeconds": 1}
+def first_life(data_dir: Path, obj: Object) -> Object:
+    """Runs an agent in a process of its own until the Pod is ready, and kills it."""
     first = subprocess.Popen(
-        [sys.executable, "-c", FIRST_LIFE, str(platform.data_dir), json.dumps(pod("web", server))],
+        [sys.executable, "-c", FIRST_LIFE, str(data_dir), json.dumps(obj)],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{Path(__file__).parents[2]}"},
     )
     assert first.stdout is not None
     try:
-        left = json.loads(await asyncio.to_thread(first.stdout.readline))
+        left: Object = json.loads(first.stdout.readline())
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         first.stdout.close()
+    return left
+
+
+async def test_a_killed_agent_leaves_its_pods_and_the_next_adopts_them(platform: Platform) -> None:
+    await platform.stop()
+    server = {**SERVER, "volumeMounts": [], "args": ["--directory", "."]}
+    server["readinessProbe"] = {"httpGet": {"port": 8080}, "periodSeconds": 1}
+    left = await asyncio.to_thread(first_life, platform.data_dir, pod("web", server))
     ip = left["status"]["podIP"]
     failures: list[str] = []
     asking = asyncio.create_task(ask_for_ever(ip, failures))
@@ -357,3 +365,61 @@ async def test_the_node_and_its_lease_are_there(platform: Platform) -> None:
     ready = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert ready[0]["status"] == "True"
     assert int(node["status"]["capacity"]["pods"]) >= 250
+
+
+async def test_a_sidecar_runs_beside_and_ends_last(platform: Platform) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    script = "trap 'echo {0} >> /v/ends; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+    await platform.create(
+        pod(
+            "web",
+            shell(script.format("main"), **mount),
+            initContainers=[shell(script.format("side"), "side", restartPolicy="Always", **mount)],
+            volumes=[{"name": "v", "hostPath": {"path": str(platform.data_dir)}}],
+        )
+    )
+    await platform.ready()
+    await until_up(platform, "web")
+    assert platform.container(name="side")["started"]
+    await platform.delete(grace_s=5)
+    assert (platform.data_dir / "ends").read_text() == "main\nside\n"
+
+
+async def test_hooks_run_after_the_start_and_before_the_end(platform: Platform) -> None:
+    hooks = {
+        "postStart": {"exec": {"command": ["/bin/sh", "-c", "touch /v/started"]}},
+        "preStop": {"exec": {"command": ["/bin/sh", "-c", "touch /v/stopping"]}},
+    }
+    await platform.create(
+        pod(
+            "web",
+            shell("sleep 60", lifecycle=hooks, volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+            volumes=[{"name": "v", "hostPath": {"path": str(platform.data_dir)}}],
+        )
+    )
+    await platform.ready()
+    await until(lambda: exists(f"{platform.data_dir}/started"))
+    await platform.delete()
+    assert exists(f"{platform.data_dir}/stopping")
+
+
+async def test_a_modelcar_is_served_by_a_forked_model_server(platform: Platform) -> None:
+    model = Path(__file__).parents[2] / "examples/digits/model"
+    await asyncio.to_thread(platform.images.build, model, parse("localhost/digits:test"))
+    container = {
+        "name": "kserve-container",
+        "image": "quay.io/modh/openvino_model_server:stable",
+        "args": ["--model_name=digits", "--model_path=/mnt/models", "--rest_port=8080",
+                 "--port=8001", "--rest_bind_address=0.0.0.0"],
+        "volumeMounts": [{"name": "models", "mountPath": "/mnt/models", "subPath": "models"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/models/digits/ready", "port": 8080}},
+    }  # fmt: skip
+    volume = {"name": "models", "image": {"reference": "localhost/digits:test"}}
+    await platform.create(pod("web", container, volumes=[volume]))
+    await until(platform.is_ready, timeout_s=30)
+    record = platform.data_dir / "pods/uid-web/run/kserve-container.0.json"
+    assert json.loads(record.read_text())["forked"]
+    assert "available" in await platform.logs()
+    assert list(platform.images.owners().values()) == [["uid-web"]]
+    await platform.delete()
+    assert not any(platform.images.owners().values())

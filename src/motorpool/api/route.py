@@ -69,8 +69,6 @@ ROUTE = Kind(
     is_custom=True, has_generation=True, update_needs_resource_version=True,
     schema=schema, default=default_route, validate=validate,
     columns=(
-        Column("Name", lambda o, _: o["metadata"]["name"], format="name",
-               description="The name of the route."),
         _column("Host", "The host that the router answers for.",
                 lambda o: _first_ingress(o).get("host")),
         _column("Admitted", "Whether the router serves the route.", _admitted),

@@ -27,6 +27,7 @@ from motorpool.api.meta import Object
 from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
+from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
@@ -98,11 +99,22 @@ class Registry:
     # Reading
 
     async def get(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str = ""
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        resource_version: str = "",
+        full: bool = True,
     ) -> Object:
-        """Raises NotFound."""
-        await self._shelf.reach(resource_version)
-        return await self._shelf.get(kind, namespace, name)
+        """Raises NotFound. *full* is with who owns what."""
+        if resource_version:
+            await self._shelf.reach(resource_version)
+        return await self._shelf.get(kind, namespace, name, full=full)
+
+    def shared(self, obj: Object) -> Object:
+        """*obj* without who owns what, as all readers of its revision share it."""
+        return self._shelf.shared(obj)
 
     async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
         return scale_of(await self._shelf.get(kind, namespace, name))
@@ -121,7 +133,7 @@ class Registry:
     ) -> Object:
         """Raises AlreadyExists, Invalid, BadRequest; NotFound where the namespace is missing."""
         obj = admission.conformed(kind, obj, options)
-        _place(kind, namespace, obj)
+        place(kind, namespace, obj)
         if obj["metadata"].get("resourceVersion"):
             raise InternalError("resourceVersion should not be set on objects to be created")
         return await self._create(kind, namespace, obj, options)
@@ -140,7 +152,7 @@ class Registry:
         if subresource == "scale":
             return await self._rescale(kind, namespace, name, lambda _: obj, options)
         obj = admission.conformed(kind, obj, options)
-        _place(kind, namespace, obj)
+        place(kind, namespace, obj)
         metadata = obj["metadata"]
         if metadata.get("name") != name:
             raise refusals.name_mismatch(str(metadata.get("name") or ""), name)
@@ -174,7 +186,7 @@ class Registry:
 
         def patched(current: Object) -> Object:
             new = admission.conformed(kind, fresh(change(current)), options)
-            _place(kind, namespace, new)
+            place(kind, namespace, new)
             if new["metadata"].get("name") != name:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
             return new
@@ -193,7 +205,7 @@ class Registry:
         subresource: str = "",
     ) -> Written:
         """Server-side apply: the options' manager owns what *applied* says."""
-        _place(kind, namespace, applied)
+        place(kind, namespace, applied)
         moment = rfc3339(self.clock())
 
         def merged(current: Object | None) -> Object:
@@ -226,8 +238,8 @@ class Registry:
     ) -> Deleted:
         """Removes the object, or marks it where something holds it."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
-            _check_preconditions(kind, old, options)
+            old = await self._shelf.get(kind, namespace, name, full=True)
+            check_preconditions(kind, old, options)
             if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
                 raise refusals.namespace_protected(kind, name)
             decided = deletion.decide(kind, old, options, self.clock())
@@ -328,7 +340,7 @@ class Registry:
     ) -> Object:
         """Stores what *change* makes of the object; what it gives is a copy of its own."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
+            old = await self._shelf.get(kind, namespace, name, full=True)
             new = self._changed(kind, old, change(old), options, subresource, applies=applies)
             if new is old or options.dry_run:
                 return new
@@ -352,7 +364,7 @@ class Registry:
         applies: bool,
     ) -> Object:
         """What is to be stored; *old* itself where nothing changes."""
-        _check_version(kind, old, new)
+        check_version(kind, old, new)
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
             hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
@@ -367,16 +379,31 @@ class Registry:
         admission.check(kind, new, old)
         new = strategy.ordered(kind, new)
         if not applies:
-            new = apply.track(
-                old,
-                new,
-                manager=options.manager,
-                operation="Update",
-                kind=kind,
-                now=rfc3339(self.clock()),
-                subresource=subresource,
-            )
+            new = self._tracked(kind, old, new, options, subresource)
         return old if new == old else new
+
+    def _tracked(
+        self,
+        kind: Kind,
+        old: Object | None,
+        new: Object,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Object:
+        """*new* with who owns what after this update or creation."""
+        if not options.tracked:
+            if old is not None:
+                strategy.copy_or_drop(old["metadata"], new["metadata"], "managedFields")
+            return new
+        return apply.track(
+            old,
+            new,
+            manager=options.manager,
+            operation="Update",
+            kind=kind,
+            now=rfc3339(self.clock()),
+            subresource=subresource,
+        )
 
     async def _rescale(
         self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions
@@ -410,33 +437,3 @@ class Registry:
     def _generated(self, base: str) -> str:
         letters = self._random.choices(NAME_LETTERS, k=strategy.NAME_SUFFIX_LENGTH)
         return base[: strategy.GENERATED_NAME_BASE_MAX] + "".join(letters)
-
-
-def _place(kind: Kind, namespace: str, obj: Object) -> None:
-    """Gives *obj* the namespace of the URL; refuses another one."""
-    metadata = obj.setdefault("metadata", {})
-    if not kind.namespaced:
-        metadata.pop("namespace", None)
-    elif metadata.setdefault("namespace", namespace) not in (namespace, ""):
-        raise refusals.namespace_mismatch()
-    else:
-        metadata["namespace"] = namespace
-
-
-def _check_version(kind: Kind, old: Object, new: Object) -> None:
-    before, wanted = old["metadata"], new["metadata"]
-    if wanted.get("resourceVersion") not in (None, "", before["resourceVersion"]):
-        raise refusals.conflict(kind, before["name"])
-    if wanted.get("uid") not in (None, "", before["uid"]):
-        raise refusals.uid_conflict(kind, before["name"], wanted["uid"], before["uid"])
-
-
-def _check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None:
-    metadata = old["metadata"]
-    pairs = (
-        ("UID", options.uid, metadata["uid"]),
-        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
-    )
-    for what, wanted, actual in pairs:
-        if wanted and wanted != actual:
-            raise refusals.precondition_failed(kind, metadata["name"], what, wanted, actual)

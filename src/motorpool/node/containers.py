@@ -25,6 +25,7 @@ from motorpool.node.command import (
 from motorpool.node.localimages import LocalImage
 from motorpool.node.pod import Container
 from motorpool.node.probes import Target
+from motorpool.node.process import python_path
 from motorpool.node.volumes import Volume, mounts_of
 
 OUTPUT_BYTES_MAX = 10 * 1024
@@ -42,7 +43,7 @@ def base_environment() -> dict[str, str]:
     """What every program gets from this machine: the way to its interpreter, and little more."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**inherited, **python_path(), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 class Containers:

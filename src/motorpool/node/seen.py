@@ -187,8 +187,11 @@ def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
     """
     *before, current = runs
     last = _end_of(before[-1]) if before else None
+    # How many crashes came in a row is not recorded. What ended by a signal or unseen was most
+    # likely ended with the platform, and is no reason to hold its next start back.
+    crashed = last is not None and last.signal is None and last.reason == "Error"
     seen = Seen(
-        phase="starting", run=current.number, last=last, crashes=current.number,
+        phase="starting", run=current.number, last=last, crashes=current.number if crashed else 0,
         image_id=str(status.get("imageID") or ""),
     )  # fmt: skip
     if current.finished_at:

@@ -81,11 +81,11 @@ class PodWorker:
     # What happens to it.
 
     def update(self, obj: Object) -> None:
-        """A newer object, or the same again."""
+        """What the API has now. The same again is no news: waking for it would never end."""
         if int(obj["metadata"]["resourceVersion"]) > int(self.obj["metadata"]["resourceVersion"]):
             self.obj = obj
             self.pod = pod_of(obj)
-        self._changed.set()
+            self._changed.set()
 
     def vanish(self) -> None:
         """The object is gone: what runs is to end."""
@@ -257,6 +257,9 @@ class PodWorker:
                 image_id=f"local://{entry.match[0]}",
             ),
         )  # fmt: skip
+        hook = at(container.spec, "lifecycle", "postStart")
+        if hook:
+            self._spawn(f"{name}/postStart", self._post_start(container, hook))
         self._watch_over(container)
         await self._tidy(name, run.number)
 
@@ -289,10 +292,7 @@ class PodWorker:
     # Health.
 
     def _watch_over(self, container: Container) -> None:
-        """Starts the hook and the probes of a container that runs."""
-        hook = at(container.spec, "lifecycle", "postStart")
-        if hook and not self.seen.of(container.name).started:
-            self._spawn(f"{container.name}/postStart", self._post_start(container, hook))
+        """Starts the probes of a container that runs."""
         if container.has_startup_probe and not self.seen.of(container.name).started:
             self._probe(container, "startup")
         else:

@@ -138,6 +138,8 @@ class Router:
     async def _come_up(self) -> None:
         for directory in (self._directory, self._process.socket.parent):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in self._directory.glob(".*.json.*"):  # of a publisher killed while it wrote
+            leftover.unlink(missing_ok=True)
         bootstrap = encoded(listeners.bootstrap(str(self._directory)))
         recorded = self._process.recorded()
         alive = recorded if recorded is not None and is_alive(recorded.identity) else None

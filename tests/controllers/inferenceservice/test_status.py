@@ -166,7 +166,6 @@ def test_a_model_image_that_cannot_be_pulled_names_the_image_and_the_next_step()
             "location": "p",
             "reason": "ModelLoadFailed",
             "message": f"ErrImagePull: {message}",
-            "modelRevisionName": "kserve-container",
             "time": NOW,
         },
     }
@@ -286,6 +285,16 @@ def test_a_refusal_is_in_condition_and_model_status():
             "reason": "NoSupportingRuntime", "message": "no runtime found", "time": NOW,
         },
     }  # fmt: skip
+
+
+def test_a_refusal_of_what_already_runs_keeps_where_it_answers():
+    before = isvc()
+    before["status"] = status_of(READY, [pod(ready=True)])
+    status = refused(before, Refusal("RuntimeNotRecognized", "gone"), LATER)
+    for kept in ("url", "address", "components", "observedGeneration", "deploymentMode"):
+        assert status[kept] == before["status"][kept]
+    assert status["modelStatus"]["states"]["activeModelState"] == "Loaded"
+    assert condition(status, "Ready") == ("False", "RuntimeNotRecognized")
 
 
 def test_a_stopped_service_says_so():

@@ -39,7 +39,6 @@ class Failure:
             "location": self.pod,
             "reason": self.reason,
             "message": self.message,
-            "modelRevisionName": self.location,
             "time": self.time or now,
         }
         if self.exit_code is not None:
@@ -106,7 +105,7 @@ def refused_status(refusal: Refusal, old: Object, now: str) -> Object:
     info = {"reason": refusal.reason, "message": refusal.message, "time": now}
     return {
         "transitionStatus": "InvalidSpec",
-        "states": _states("FailedToLoad", old),
+        "states": _states("FailedToLoad", old, serving=True),
         "lastFailureInfo": _kept_time(info, old.get("lastFailureInfo")),
     }
 
@@ -135,7 +134,7 @@ def _status(transition: str, target: str, old: Object, *, total: int) -> Object:
     }
 
 
-def _states(target: str, old: Object, *, serving: bool = False) -> Object:
+def _states(target: str, old: Object, *, serving: bool) -> Object:
     """A new target leaves the model that is still served the active one."""
     was_loaded = at(old, "states", "activeModelState") == "Loaded"
     active = "Loaded" if was_loaded and serving else "Pending"

@@ -39,6 +39,8 @@ LIVING = (PREDICTOR_READY, INGRESS_READY)
 """The conditions that make Ready; the others carry severity Info."""
 
 MODE = "Standard"
+KEPT_FIELDS = ("url", "address", "components", "observedGeneration", "servingRuntimeName",
+               "clusterServingRuntimeName")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,8 @@ def refused(isvc: Object, refusal: Refusal, now: str) -> Object:
     status = _with_conditions(isvc, conditions, now)
     old = isvc.get("status") or {}
     status["modelStatus"] = refused_status(refusal, old.get("modelStatus") or {}, now)
-    status["components"] = {}
+    # What ran before goes on running: where it answers stays known.
+    status |= {key: old[key] for key in KEPT_FIELDS if key in old}
     if "deploymentMode" not in old:
         # A mode is for good once it is recorded: what is refused records none.
         del status["deploymentMode"]

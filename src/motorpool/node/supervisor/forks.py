@@ -41,7 +41,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.set_inheritable(True)
-        log = run_dir / "forkserver.log"
+        self._log = log = run_dir / "forkserver.log"
         log.write_bytes(b"")
         env = {
             **os.environ,
@@ -112,9 +112,15 @@ class ForkServer:
             self.close(str(error))
             return
         if not packet:
-            self.close("it ended")
+            self.close(f"it ended: {self._last_words()}")
             return
         self._take(json.loads(packet))
+
+    def _last_words(self) -> str:
+        try:
+            return self._log.read_text(errors="replace").strip().rsplit("\n", 1)[-1][-300:]
+        except OSError:
+            return ""
 
     def _take(self, message: dict[str, Any]) -> None:
         if "failed" in message:
