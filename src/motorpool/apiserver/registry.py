@@ -107,10 +107,10 @@ class Registry:
         resource_version: str = "",
         full: bool = True,
     ) -> Object:
-        """Raises NotFound. *full* is with who owns what."""
+        """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
         if resource_version:
             await self._shelf.reach(resource_version)
-        return await self._shelf.get(kind, namespace, name, full=full)
+        return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
 
     def shared(self, obj: Object) -> Object:
         """*obj* without who owns what, as all readers of its revision share it."""
@@ -238,7 +238,7 @@ class Registry:
     ) -> Deleted:
         """Removes the object, or marks it where something holds it."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name, full=True)
+            old = await self._shelf.get(kind, namespace, name, form="full")
             check_preconditions(kind, old, options)
             if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
                 raise refusals.namespace_protected(kind, name)
@@ -340,7 +340,7 @@ class Registry:
     ) -> Object:
         """Stores what *change* makes of the object; what it gives is a copy of its own."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name, full=True)
+            old = await self._shelf.get(kind, namespace, name, form="full")
             new = self._changed(kind, old, change(old), options, subresource, applies=applies)
             if new is old or options.dry_run:
                 return new
