@@ -123,7 +123,7 @@ def apply_to_ready(platform: Platform, runs: int) -> Figure:
 def watching(platform: Platform, isvc: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends once the InferenceService is ready."""
     watch = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("ready.py")), isvc],
+        [sys.executable, "-m", "bench.ready", isvc],
         env=platform.environment,
         stdout=subprocess.PIPE,
         cwd=ROOT,
