@@ -113,6 +113,8 @@ class ProcessEngine:
                 try:
                     answer = await self._ask_once(request)
                 except ConnectionError:
+                    # The reader is about to notice too, once it gets the loop.
+                    await asyncio.sleep(RETRY.first_s)
                     continue
                 if "error" in answer:
                     raise ProcessError(answer.get("errno") or 0, answer["error"])
@@ -152,8 +154,7 @@ class ProcessEngine:
             log.warning("connection to the pod supervisor broken", error=str(error))
         finally:
             catching_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await catching_up
+            await asyncio.gather(catching_up, return_exceptions=True)
 
     async def _catch_up(self) -> None:
         try:
@@ -196,8 +197,9 @@ async def start_supervisor(data_dir: Path) -> None:
             _, stderr = await process.communicate()
     except TimeoutError:
         process.kill()
-        await process.wait()
         raise
+    finally:
+        await process.wait()
     if process.returncode != 0:
         raise OSError(stderr.decode(errors="replace").strip())
 

@@ -18,6 +18,7 @@ from motorpool.node.supervisor.spawn import execute
 
 EARLY_EXITS_MAX = 256
 FORKSERVER_AGAIN_S = 60.0
+IDLE_S = 60.0  # with no process to own and nobody connected it has no business here
 WATCH_PERIOD_S = 0.5  # only for adopted processes on a system without pidfds
 
 Answer = Callable[[dict[str, Any]], None]
@@ -151,6 +152,7 @@ class Supervisor:
         self._forkservers: dict[str, ForkServer] = {}
         self._unwatched: set[str] = set()
         self._stopping: dict[str, float] | None = None
+        self._idle_since = time.monotonic()
         self._verbs: dict[str, Callable[[dict[str, Any], Answer], None]] = {
             "list": self._list, "start": self._start, "signal": self._signal,
             "forget": self._forget, "warm": self._warm, "stop": self._stop,
@@ -168,7 +170,7 @@ class Supervisor:
         self.selector.register(wakeup, selectors.EVENT_READ, lambda: self._woken(wakeup))
         self._adopt()
         self._reap()
-        while self._stopping is None or self._processes or self._starting:
+        while not self._is_done():
             for key, _ in self.selector.select(self._timeout_s()):
                 # An earlier turn of this round may have unregistered a later one's file.
                 if self.selector.get_map().get(key.fd) == key:
@@ -176,6 +178,11 @@ class Supervisor:
             self._on_time()
         for forkserver in self._forkservers.values():
             forkserver.close("the supervisor stops")
+
+    def _is_done(self) -> bool:
+        if self._processes or self._starting:
+            return False
+        return self._stopping is not None or self._idle_since + IDLE_S <= time.monotonic()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -191,7 +198,12 @@ class Supervisor:
         self._reap()
 
     def _timeout_s(self) -> float | None:
-        due = [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
+        if self.connections or self._processes or self._starting:
+            self._idle_since = time.monotonic()
+            due = []
+        else:
+            due = [self._idle_since + IDLE_S]
+        due += [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
         if self._unwatched:
             due.append(time.monotonic() + WATCH_PERIOD_S)
         if self._stopping:
