@@ -1,10 +1,7 @@
 """ResNet-50 with random weights: as much work as the real one, without a download."""
 
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import numpy as np
 import openvino as ov
@@ -47,7 +44,7 @@ def _bottleneck(
     return op.relu(op.add(inner, node))
 
 
-def _convolution(  # noqa: PLR0913
+def _convolution(
     random: np.random.Generator,
     node: Any,
     inputs: int,

@@ -112,6 +112,7 @@ class MemoryClient:
         if _content(current) == _content(new):
             return current
         self.writes.append(f"{verb} {kind.kind} {new['metadata']['name']}")
+        new = copy.deepcopy(new)  # what is stored is shared with informers
         new["metadata"]["uid"] = current["metadata"]["uid"]
         return self._store(kind, new, "MODIFIED")
 

@@ -48,6 +48,8 @@ class SmallRegistry:
     unavailable: dict[str, int] = field(default_factory=dict)  # 503 so many times
     gates: dict[str, threading.Event] = field(default_factory=dict)  # half, then wait for it
     ignores_range: bool = False
+    redirects: dict[str, str] = field(default_factory=dict)  # digest -> where it is said to be
+    authorizations: set[str | None] = field(default_factory=set)  # all that were sent
     # Logging in.
     password: str = ""
     scheme: str = "Bearer"
@@ -115,6 +117,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.state.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}")
+        self.state.authorizations.add(self.headers.get("Authorization"))
         if self.path.startswith("/token"):
             self._token()
         elif not self._may_enter():
@@ -151,6 +154,9 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _blob(self, digest: str) -> None:
         raw = self.state.blobs.get(digest)
+        if digest in self.state.redirects:
+            self._send(307, b"", {"Location": self.state.redirects[digest]})
+            return
         if raw is None:
             self._send(404, b"{}")
             return

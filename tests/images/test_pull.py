@@ -19,7 +19,14 @@ from motorpool.images.manifest import OCI_INDEX, OCI_LAYER, digest_of
 from motorpool.images.pull import architecture
 from motorpool.images.registry import BACKOFF, Registry
 from motorpool.images.store import ImageStore, parse
-from tests.images.small_registry import GZIP, SmallRegistry, descriptor, special, tar
+from tests.images.small_registry import (
+    GZIP,
+    SmallRegistry,
+    descriptor,
+    small_registry,
+    special,
+    tar,
+)
 
 BIG = bytes(range(256)) * 16384  # 4 MiB
 
@@ -389,6 +396,33 @@ def test_credentials_are_not_read_before_they_are_asked_for(
         pull(store, small)
 
 
+def test_credentials_do_not_follow_a_redirect_to_another_host(
+    store: ImageStore, small: SmallRegistry, tmp_path: Path
+) -> None:
+    layer = tar(("models/m", b"x"))
+    small.add("1", layer)
+    small.password = "secret"
+    log_in(tmp_path / "no-auth.json", small.host, "secret")
+    with small_registry() as storage:
+        storage.blobs[digest_of(layer)] = layer
+        small.redirects[digest_of(layer)] = f"http://{storage.host}/{digest_of(layer)}"
+
+        assert (pull(store, small) / "models" / "m").read_bytes() == b"x"
+
+    assert "Bearer the-token" in small.authorizations
+    assert storage.authorizations == {None}
+
+
+def test_a_redirect_to_plain_http_elsewhere_is_refused(
+    store: ImageStore, small: SmallRegistry
+) -> None:
+    layer = tar(("models/m", b"x"))
+    small.add("1", layer)
+    small.redirects[digest_of(layer)] = "http://registry.invalid/blob"
+
+    refused(store, small, why="'registry.invalid' would be reached without TLS")
+
+
 # Going away.
 
 
@@ -422,8 +456,11 @@ def test_a_pull_that_is_cancelled_stops_at_once_and_the_next_goes_on_behind_it(
 
 @pytest.mark.parametrize("packed", [OCI_LAYER, GZIP])
 def test_what_a_killed_pull_left_is_used_unless_it_is_damaged(
-    store: ImageStore, small: SmallRegistry, packed: str
+    store: ImageStore, small: SmallRegistry, packed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As over a slow line: compressed bytes are kept from the first megabyte on.
+    monkeypatch.setattr("motorpool.images.pull.SPOOL_PROBE_BYTES", 1 << 20)
+    monkeypatch.setattr("motorpool.images.pull.SPOOL_BYTES_PER_S_MAX", 1e15)
     layer = tar(("models/m", BIG))
     layer = gzip.compress(layer, 0) if packed == GZIP else layer
     small.add("1", layer, media_type=packed)

@@ -197,6 +197,27 @@ async def test_when_all_have_gone_the_work_stops_and_can_start_anew(
     assert (await store.ensure(name, "IfNotPresent")).path.exists()
 
 
+async def test_an_image_that_is_here_does_not_wait_behind_those_that_are_pulled(
+    store: ImageStore, small: SmallRegistry, model: Path
+) -> None:
+    store.build(model, parse(LOCAL))
+    pulls = []
+    for number in range(6):
+        layer = tar((f"models/{number}", BIG))
+        small.add(str(number), layer)
+        small.gates[digest_of(layer)] = threading.Event()
+        name = f"{small.host}/model:{number}"
+        pulls.append(asyncio.create_task(store.ensure(name, "IfNotPresent")))
+    await until(lambda: len([line for line in small.requests if "/blobs/" in line]) >= 4)
+
+    async with asyncio.timeout(5):
+        assert (await store.ensure(LOCAL, "IfNotPresent")).path.exists()
+
+    for gate in small.gates.values():
+        gate.set()
+    assert len({tree.path for tree in await asyncio.gather(*pulls)}) == 6
+
+
 async def test_images_share_the_layers_they_have_in_common(
     store: ImageStore, small: SmallRegistry
 ) -> None:

@@ -43,11 +43,18 @@ def test_warming_starts_no_thread_and_imports_what_takes_time():
 
 
 FORKS = """
-    import http.client, json, os, signal, sys, time
+    import atexit, http.client, json, os, signal, sys, time
     from motorpool.modelserver import main
 
     main.warm()
     took, answers, codes, children = [], [], [], []
+
+    def stop():
+        while children:
+            os.kill(children[0], signal.SIGTERM)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(children.pop(0), 0)[1]))
+
+    atexit.register(stop)
     for port in sys.argv[2:]:
         started = time.perf_counter()
         pid = os.fork()
@@ -71,9 +78,7 @@ FORKS = """
                 connection.close()
         took.append(time.perf_counter() - started)
     threads = len(os.listdir("/proc/self/task"))
-    for pid in children:
-        os.kill(pid, signal.SIGTERM)
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    stop()
     print(json.dumps([took, answers, codes, threads]))
 """
 
@@ -87,4 +92,4 @@ def test_children_answer_soon_after_the_fork(tmp_path):
     assert codes == [0, 0, 0]
     assert threads == 1
     # 0.2 s is what we aim at; a machine that does other work at the same time gets more.
-    assert min(took) < (1.0 if os.environ.get("CI") else 0.5), took
+    assert min(took) < (1.0 if os.environ.get("CI") else 0.2), took

@@ -336,6 +336,7 @@ def test_a_client_that_leaves_early_hurts_nobody(server):
 
     assert server.infer({"inputs": [NUMBERS]}).status == 200
     wait_until(lambda: server.metric('ovms_current_requests{name="m",version="1"}') == 0)
+    assert "level=error" not in server.log.read_text()
 
 
 # Metrics

@@ -4,7 +4,7 @@ ApiError
     BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · MethodNotAllowed 405
     NotAcceptable 406 · AlreadyExists 409 · Conflict 409 · Expired 410 · RequestEntityTooLarge 413
     UnsupportedMediaType 415 · Invalid 422 · TooManyRequests 429 · InternalError 500
-    ServiceUnavailable 503 · Timeout 504
+    Unclassified 500 · ServiceUnavailable 503 · Timeout 504
 
 The same tree is raised by both clients, whatever stood between them and the server.
 """
@@ -45,6 +45,23 @@ class FieldError(NamedTuple):
         return cls(path, "FieldValueForbidden", f"Forbidden: {text}")
 
     @classmethod
+    def wrong_type(cls, path: str, value: Any, text: str) -> "FieldError":
+        return cls(path, "FieldValueTypeInvalid", f"Invalid value: {_quoted(value)}: {text}")
+
+    @classmethod
+    def too_long(cls, path: str, limit_bytes: int) -> "FieldError":
+        return cls(path, "FieldValueTooLong", f"Too long: may not be more than {limit_bytes} bytes")
+
+    @classmethod
+    def too_many(cls, path: str, count: int, limit: int) -> "FieldError":
+        text = f"Too many: {count}: must have at most {limit} items"
+        return cls(path, "FieldValueTooMany", text)
+
+    @classmethod
+    def not_found(cls, path: str, value: Any) -> "FieldError":
+        return cls(path, "FieldValueNotFound", f"Not found: {_quoted(value)}")
+
+    @classmethod
     def duplicate(cls, path: str, value: Any) -> "FieldError":
         return cls(path, "FieldValueDuplicate", f"Duplicate value: {_quoted(value)}")
 
@@ -52,9 +69,17 @@ class FieldError(NamedTuple):
         return f"{self.path}: {self.detail}"
 
 
+class GoValue(str):
+    """A value already in the form in which Go prints it, such as ``map[string]string{}``."""
+
+    __slots__ = ()
+
+
 def _quoted(value: Any) -> str:
     import json
 
+    if isinstance(value, GoValue):
+        return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -162,6 +187,13 @@ class TooManyRequests(ApiError):
 
 class InternalError(ApiError):
     pass
+
+
+class Unclassified(ApiError):
+    """A 500 to which Kubernetes gives no reason: a patch that cannot be carried out."""
+
+    code = 500
+    reason = ""
 
 
 class ServiceUnavailable(ApiError):

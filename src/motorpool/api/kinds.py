@@ -64,6 +64,10 @@ def no_rules(_: Object, __: Object | None) -> Sequence[FieldError]:
     return ()
 
 
+def no_conditions(_: Object) -> Sequence[Object]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     group: str  # "" is the core group
@@ -91,6 +95,8 @@ class Kind:
     validate: Validate = no_rules
     columns: tuple[Column, ...] = ()
     """What ``kubectl get`` shows; none means NAME and AGE."""
+    row_conditions: Callable[[Object], Sequence[Object]] = no_conditions
+    """What a row of the table says of its object, such as that a pod has completed."""
     selectable_fields: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
     """Field selectors beyond metadata.name and metadata.namespace."""
 

@@ -1,1 +1,1 @@
-"""The Kubernetes HTTP API over the store."""
+"""The Kubernetes API over the store: the verbs in `registry.py`, HTTP around them in `app.py`."""

@@ -9,6 +9,7 @@ Rules:
 
 import platform
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 PARALLEL_LAYERS = 4
 SPOOL = "blob"
+SPOOL_PROBE_BYTES = 4 << 20
+SPOOL_BYTES_PER_S_MAX = 20e6
 
 
 def architecture() -> str:
@@ -147,7 +150,9 @@ class Pull:
             raw = streams.enter_context(closing(self._verified(layer, raw)))
             writer = LayerWriter(making, flusher, self.cancelled)
             if layer.compression != "plain":
-                raw = streams.enter_context(closing(_spooled(raw, making / SPOOL)))
+                raw = streams.enter_context(
+                    closing(_spooled(raw, making / SPOOL, is_resumed=earlier is not None))
+                )
             try:
                 tar = plain(raw, layer.compression)
                 if layer.compression != "plain":
@@ -175,11 +180,9 @@ class Pull:
         """The layer's bytes: what an earlier pull has left, then the registry's."""
         offset = 0
         if earlier is not None:
-            kept = (
-                plain_bytes(earlier)
-                if layer.compression == "plain"
-                else file_chunks(earlier / SPOOL)
-            )
+            spool = earlier / SPOOL
+            is_plain = layer.compression == "plain"
+            kept = plain_bytes(earlier) if is_plain else file_chunks(spool)
             for chunk in kept:
                 offset += len(chunk)
                 yield chunk
@@ -216,9 +219,31 @@ def _hashed(chunks: Iterator[bytes], digest: "Hash") -> Iterator[bytes]:
         yield chunk
 
 
-def _spooled(chunks: Iterator[bytes], path: Path) -> Generator[bytes, None, None]:
-    """Keeps the compressed bytes until the layer is whole: a killed pull goes on behind them."""
+def _spooled(
+    chunks: Iterator[bytes], path: Path, *, is_resumed: bool
+) -> Generator[bytes, None, None]:
+    """Keeps the compressed bytes until the layer is whole: a killed pull goes on behind them.
+
+    Where they come faster than a disk writes that would only cost time, so the first tell.
+    """
+    first: list[bytes] = []
+    size = 0
+    start = 0.0
+    while not is_resumed and size < SPOOL_PROBE_BYTES:
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        start = start or time.monotonic()
+        first.append(chunk)
+        size += len(chunk)
+        yield chunk
+    if not is_resumed and size > (time.monotonic() - start) * SPOOL_BYTES_PER_S_MAX:
+        first.clear()
+        yield from chunks
+        return
     with path.open("wb", buffering=0) as spool:
+        spool.writelines(first)
+        first.clear()
         for chunk in chunks:
             spool.write(chunk)
             yield chunk

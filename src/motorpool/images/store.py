@@ -83,6 +83,14 @@ class ImageStore:
         *owner* (a pod's uid, say) gets a lease: until `release`, `rm` refuses to remove the tree.
         """
         name = parse(reference)
+        tree = await asyncio.to_thread(self._ready, name) if policy != "Always" else None
+        if tree is None:
+            tree = await self._shared(name, policy, progress)
+        if owner is not None:
+            await asyncio.to_thread(self._lease, tree, owner)
+        return tree
+
+    async def _shared(self, name: Reference, policy: Policy, progress: ProgressTo | None) -> Tree:
         shared = self._running.get((str(name), policy))
         if shared is None:
             shared = self._start(name, policy)
@@ -90,16 +98,13 @@ class ImageStore:
             shared.listeners.append(progress)
         shared.waiting += 1
         try:
-            tree = await asyncio.shield(shared.task)
+            return await asyncio.shield(shared.task)
         finally:
             shared.waiting -= 1
             if not shared.waiting and not shared.task.done():
                 shared.cancelled.set()
                 # Who comes now starts anew, and waits for the locks of what is ending.
                 self._running.pop((str(name), policy), None)
-        if owner is not None:
-            await asyncio.to_thread(self._lease, tree, owner)
-        return tree
 
     def close(self) -> None:
         """Stops all that runs; for the end of the process."""
@@ -309,6 +314,12 @@ class ImageStore:
         self.content.name(str(name), None)
         # While something is pulled nothing is freed: whoever comes next sweeps.
         return self.content.sweep() or 0
+
+    def _ready(self, name: Reference) -> Tree | None:
+        """What needs no work. Not in `_threads`, where slow pulls may be before it."""
+        digest = self._local(name)
+        path = self.content.tree_path(digest) if digest else None
+        return Tree(path, digest, str(name)) if digest and path and path.exists() else None
 
     def _local(self, name: Reference) -> str | None:
         references = self.content.references()

@@ -10,8 +10,10 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import structlog
+from granian.rsgi import ProtocolClosed, ProtocolError
 
 from motorpool.modelserver import errors, images, metrics, routes
+from motorpool.modelserver.bodies import Bodies
 from motorpool.modelserver.model import Model, Serving
 from motorpool.modelserver.protocols import v2
 from motorpool.modelserver.routes import Endpoint, Route
@@ -33,12 +35,6 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.Overloaded: 503,
     errors.ModelFault: 500,
 }
-
-BODY_MOST = 2**30  # as OpenVINO Model Server
-BODIES_MOST = 2 * BODY_MOST  # all bodies that are held at a time
-SMALL_BODY = 2**16  # comes in one piece, or nearly; not worth a clock
-BODY_PATIENCE_S = 30.0
-BODY_SLOWEST_BYTES_S = 2**18
 
 CORS = [
     ("access-control-allow-origin", "*"),
@@ -67,13 +63,15 @@ class App:
         self._decoders = decoders
         self._registry = registry
         self._server_metadata = v2.encode_server_metadata(version)
-        self._body_bytes = 0
+        self._bodies = Bodies()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         try:
             reply = await self._reply(scope, protocol)
         except errors.InferError as error:
             reply = _error_reply(error)
+        except (ProtocolClosed, ProtocolError):
+            return  # The client left before its request was whole.
         except Exception:  # Our own mistake: its caller gets 500, the log the rest.
             log.exception("request failed", method=scope.method, path=scope.path)
             reply = Reply(v2.encode_error("Internal server error"), status=500)
@@ -125,19 +123,18 @@ class App:
         # The last place where OpenVINO Model Server looks for a name is among its graphs.
         model = self._named(route, "Mediapipe graph definition with requested name is not found")
         serving = await model.serving(route.version)
-        size = _declared_size(scope)
-        self._hold(size)
         series = serving.metrics
         series.current_requests.value += 1
         try:
-            body = await _body(protocol, size)
-            reply = await self._answer(serving, model.name, body, scope.headers.get(JSON_LENGTH))
+            with self._bodies.open(scope) as body:
+                content = await body.read(protocol)
+                end = scope.headers.get(JSON_LENGTH)
+                reply = await self._answer(serving, model.name, content, end)
         except errors.InferError:
             series.infer.failures.value += 1
             raise
         finally:
             series.current_requests.value -= 1
-            self._body_bytes -= size
         series.infer.successes.value += 1
         series.request_time.observe((perf_counter() - started) * 1e6)
         return reply
@@ -163,48 +160,6 @@ class App:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._decoders, images.tensor_of, given)
         return given
-
-    def _hold(self, size: int) -> None:
-        if self._body_bytes + size > BODIES_MOST:
-            raise errors.Overloaded("Too many large requests at a time")
-        self._body_bytes += size
-
-
-def _declared_size(scope: Any) -> int:
-    """What the body may take of our memory: a body of unknown length may take all it can."""
-    text = scope.headers.get("content-length")
-    if text is None:
-        return BODY_MOST if scope.headers.get("transfer-encoding") else 0
-    if int(text) > BODY_MOST:
-        raise errors.TooLarge("Request body is too large", f"at most {BODY_MOST} bytes are taken")
-    return int(text)
-
-
-async def _body(protocol: Any, size: int) -> bytes:
-    body: bytes
-    if size <= SMALL_BODY:
-        body = await protocol()
-        return body
-    try:
-        async with asyncio.timeout(BODY_PATIENCE_S + size / BODY_SLOWEST_BYTES_S):
-            if size < BODY_MOST:
-                body = await protocol()
-            else:
-                body = await _streamed(protocol)
-    except TimeoutError:
-        raise errors.TooSlow("Request body did not come in time") from None
-    return body
-
-
-async def _streamed(protocol: Any) -> bytes:
-    chunks = bytearray()
-    async for chunk in protocol:
-        chunks += chunk
-        if len(chunks) > BODY_MOST:
-            raise errors.TooLarge(
-                "Request body is too large", f"at most {BODY_MOST} bytes are taken"
-            )
-    return bytes(chunks)
 
 
 def _error_reply(error: errors.InferError) -> Reply:

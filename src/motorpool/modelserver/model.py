@@ -73,6 +73,7 @@ class Model:
         self._load = load
         self._registry = registry
         self._versions: dict[int, Version] = {}
+        self._first_refresh = asyncio.Event()
         self._failed: tuple[tuple[int, Signature], str] | None = None  # what it was, and why
 
     @property
@@ -90,18 +91,22 @@ class Model:
 
     async def serving(self, number: int | None) -> Serving:
         """That version ready for work; waits a while for one that is being loaded."""
+        await _within_loading_wait(self._first_refresh)
         version = self.version(number)
         if version.serving is None and version.state is State.LOADING:
-            try:
-                await asyncio.wait_for(version.decided.wait(), LOADING_WAIT_S)
-            except TimeoutError:
-                raise NotLoaded from None
+            await _within_loading_wait(version.decided)
         if version.serving is None:
             raise NotLoaded
         return version.serving
 
     async def refresh(self) -> None:
         """Serves what the directory now holds. Raises LoadFailed; what was served stays served."""
+        try:
+            await self._refresh()
+        finally:
+            self._first_refresh.set()
+
+    async def _refresh(self) -> None:
         try:
             latest = await asyncio.to_thread(latest_version, self.path)
         except RepositoryError as error:
@@ -140,9 +145,7 @@ class Model:
         for state in (State.AVAILABLE, State.LOADING):
             if numbers := [v.number for v in versions if v.state is state]:
                 return self._versions[max(numbers)]
-        if self._versions or self._failed is None:
-            raise NotLoaded
-        raise NotFound("Model with requested version is not found")
+        raise NotLoaded
 
     async def _load_version(self, number: int) -> None:
         directory = self.path / str(number)
@@ -183,3 +186,13 @@ class Model:
             serving.workers.close()
         version.state = State.END
         self._registry.drop(name=self.name, version=str(version.number))
+
+
+async def _within_loading_wait(event: asyncio.Event) -> None:
+    """Raises NotLoaded where it takes too long."""
+    if event.is_set():
+        return
+    try:
+        await asyncio.wait_for(event.wait(), LOADING_WAIT_S)
+    except TimeoutError:
+        raise NotLoaded from None

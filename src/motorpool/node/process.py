@@ -11,7 +11,9 @@ import contextlib
 import itertools
 import json
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,24 +186,30 @@ class ProcessEngine:
 
 async def start_supervisor(data_dir: Path) -> None:
     """Returns once one listens. Raises OSError with its own words where it cannot."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "motorpool.node.supervisor", "--data-dir", str(data_dir),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, **python_path()},
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            _, stderr = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        raise
-    finally:
-        await process.wait()
-    if process.returncode != 0:
-        raise OSError(stderr.decode(errors="replace").strip())
+    await asyncio.to_thread(_start_supervisor, data_dir)
+
+
+def _start_supervisor(data_dir: Path) -> None:
+    command = [sys.executable, "-m", "motorpool.node.supervisor", "--data-dir", str(data_dir)]
+    # Its words go to a file: a pipe would end only once every process that was forked from here
+    # meanwhile and inherited it has ended, and Envoy never does.
+    with tempfile.TemporaryFile() as words:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+                start_new_session=True,
+                env={**os.environ, **python_path()},
+                timeout=START_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise OSError(f"the pod supervisor is not up after {START_TIMEOUT_S:g} s") from None
+        if done.returncode != 0:
+            words.seek(0)
+            raise OSError(words.read().decode(errors="replace").strip())
 
 
 def python_path() -> dict[str, str]:

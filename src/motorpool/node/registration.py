@@ -19,6 +19,7 @@ from motorpool.client import Client
 log = structlog.get_logger(__name__)
 
 LEASE_NAMESPACE = "kube-node-lease"
+RETRY_S = 2.0
 LEASE_PERIOD_S = 10.0
 LEASE_DURATION_S = 40
 STATUS_PERIOD_S = 300.0
@@ -95,21 +96,23 @@ class Registration:
 
     async def run(self) -> None:
         """Keeps the Node and its Lease until cancelled."""
+        await self._try(self._write_node)  # The Lease names the Node as its owner.
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self._write_node, STATUS_PERIOD_S))
             tasks.create_task(self._repeat(self._write_lease, LEASE_PERIOD_S))
+            tasks.create_task(self._repeat(self._write_node, STATUS_PERIOD_S))
 
-    async def _repeat(
-        self, write: Callable[[], Awaitable[None]], period_s: float
-    ) -> None:  # fmt: skip
+    async def _repeat(self, write: Callable[[], Awaitable[None]], period_s: float) -> None:
         while True:
-            delay_s = period_s
-            try:
-                await write()
-            except (ApiError, OSError) as error:
-                log.warning("node not reported", node=self._name, error=str(error))
-                delay_s = min(period_s, 2.0)
-            await asyncio.sleep(delay_s)
+            done = await self._try(write)
+            await asyncio.sleep(period_s if done else min(period_s, RETRY_S))
+
+    async def _try(self, write: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await write()
+        except (ApiError, OSError) as error:
+            log.warning("node not reported", node=self._name, error=str(error))
+            return False
+        return True
 
     async def _write_node(self) -> None:
         try:

@@ -144,7 +144,6 @@ def _condition(type_: str, is_true: bool, reason: str = "", message: str = "") -
     condition: Object = {
         "type": type_,
         "status": "True" if is_true else "False",
-        "lastProbeTime": None,
     }
     if not is_true and reason:
         condition["reason"] = reason

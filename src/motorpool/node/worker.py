@@ -81,11 +81,11 @@ class PodWorker:
     # What happens to it.
 
     def update(self, obj: Object) -> None:
-        """A newer object, or the same again."""
+        """What the API has now. The same again is no news: waking for it would never end."""
         if int(obj["metadata"]["resourceVersion"]) > int(self.obj["metadata"]["resourceVersion"]):
             self.obj = obj
             self.pod = pod_of(obj)
-        self._changed.set()
+            self._changed.set()
 
     def vanish(self) -> None:
         """The object is gone: what runs is to end."""

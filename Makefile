@@ -1,0 +1,53 @@
+# The verbs of this repository. `make demo` and `make test` need nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-unit lint fix bench lock clean
+
+demo: $(VENV)/installed
+	$(BIN)/motorpool demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+test-unit: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check src tests examples scripts bench
+	$(BIN)/ruff check src tests examples scripts bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/installed-dev
+	$(BIN)/ruff format src tests examples scripts bench
+	$(BIN)/ruff check --fix src tests examples scripts bench
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench.up
+
+lock: $(VENV)/installed-dev
+	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		-o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("motorpool needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that a change of the source needs no new installation.
+$(VENV)/installed: $(VENV)/bin/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install -q -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	$(BIN)/python -m pip install -q -r requirements-dev.lock
+	touch $@

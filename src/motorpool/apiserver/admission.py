@@ -1,0 +1,84 @@
+"""From what a client sent to what may be stored: fields, types, defaults, rules. Pure."""
+
+from collections.abc import Sequence
+
+from motorpool.api import schema
+from motorpool.api.errors import BadRequest, FieldError
+from motorpool.api.godecode import decode_error
+from motorpool.api.kinds import Kind
+from motorpool.api.meta import Object
+from motorpool.api.structural import type_errors
+from motorpool.api.validation import validate_metadata
+from motorpool.apiserver.options import WriteOptions
+from motorpool.apiserver.refusals import invalid
+
+
+def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
+    """*obj* with the fields that its kind declares, and no others; they have the right types.
+
+    Raises BadRequest; what is merely dropped becomes a warning, as the options say.
+    """
+    check_kind(kind, obj)
+    declared = schema.of(kind)
+    problems = [f'duplicate field "{path}"' for path in options.duplicates]
+    if options.field_validation == "Ignore":
+        problems = []
+    else:
+        unknown = schema.unknown_fields(obj, declared)
+        problems += [f'unknown field "{path}"' for path in unknown]
+    if problems and options.field_validation == "Strict":
+        raise undecodable(kind, f"strict decoding error: {', '.join(problems)}")
+    options.warnings.extend(problems)
+    if problems or options.field_validation == "Ignore":
+        obj = schema.without_unknown(obj, declared)
+    if kind.is_custom:
+        errors = type_errors(obj, declared)
+        if errors:
+            raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), *errors)
+    else:
+        problem = decode_error(obj, declared)
+        if problem:
+            raise undecodable(kind, problem)
+    return obj
+
+
+def check_kind(kind: Kind, obj: Object) -> None:
+    """Refuses an object that says it is something else; a built-in one may say nothing."""
+    says = obj.get("kind"), obj.get("apiVersion")
+    if kind.is_custom and not says[0]:
+        raise BadRequest("Object 'Kind' is missing in the request body")
+    if says[0] not in (None, "", kind.kind) or says[1] not in (None, "", kind.api_version):
+        raise BadRequest(
+            f"the API version in the data ({says[1]}, Kind={says[0]}) does not match the "
+            f"expected API version ({kind.api_version}, Kind={kind.kind})"
+        )
+    obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
+
+
+def undecodable(kind: Kind, problem: str) -> BadRequest:
+    return BadRequest(
+        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {problem}'
+    )
+
+
+def fill(kind: Kind, obj: Object) -> None:
+    """Writes what omitted fields mean."""
+    schema.fill_defaults(obj, schema.of(kind))
+    kind.default(obj)
+
+
+def fill_status(kind: Kind, obj: Object) -> None:
+    """The defaults of the status alone; the rest of *obj* may be shared."""
+    declared = schema.of(kind)["properties"].get("status")
+    if declared is not None and isinstance(obj.get("status"), dict):
+        schema.fill_defaults(obj["status"], declared)
+
+
+def check(kind: Kind, new: Object, old: Object | None) -> None:
+    """Raises Invalid with every reason there is."""
+    errors: Sequence[FieldError] = [
+        *validate_metadata(kind, new, old),
+        *kind.validate(new, old),
+    ]
+    if errors:
+        raise invalid(kind, str(new["metadata"].get("name", "")), *errors)

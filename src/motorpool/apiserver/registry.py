@@ -1,0 +1,439 @@
+"""The verbs of the API, for any kind from its table entry. No HTTP here.
+
+One shape for every write: read what is, make what should be (pure), store it if nobody was quicker,
+else read again. Rules: what comes out of the registry is shared and must not be changed; what goes
+in belongs to the registry from then on.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeAlias
+
+import structlog
+
+from motorpool.api import apply, core
+from motorpool.api.errors import (
+    AlreadyExists,
+    ApiError,
+    FieldError,
+    InternalError,
+    NotFound,
+)
+from motorpool.api.kinds import Kind
+from motorpool.api.meta import Object
+from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
+from motorpool.apiserver.objects import fresh
+from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
+from motorpool.apiserver.preconditions import check_preconditions, check_version, place
+from motorpool.apiserver.scale import scale_of, with_scale
+from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.base.clock import Clock, now, rfc3339
+from motorpool.client import WatchEvent
+from motorpool.store import Store
+
+log = structlog.get_logger(__name__)
+
+CONFLICT_TRIES_MAX = 5
+NAME_TRIES_MAX = 8
+NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+UPKEEP_PERIOD_S = 60.0
+HISTORY_S = 600.0
+HISTORY_REVISIONS_MAX = 20_000
+EVENT_LIFE = timedelta(hours=1)
+PRUNED_EVENTS_MAX = 1000
+
+Change: TypeAlias = Callable[[Object], Object]
+"""Makes what a client wants out of what there is; leaves its argument alone."""
+
+
+class Written(NamedTuple):
+    object: Object
+    created: bool
+
+
+class Deleted(NamedTuple):
+    object: Object
+    gone: bool
+
+
+class Registry:
+    def __init__(
+        self, store: Store, *, clock: Clock = now, source: random.Random | None = None
+    ) -> None:
+        self.clock = clock
+        self._shelf = Shelf(store)
+        self._random = source or random.Random()
+        self._addresses: hooks.ServiceAddresses | None = None
+
+    @property
+    def resource_version(self) -> str:
+        return str(self._shelf.revision)
+
+    async def bootstrap(self) -> None:
+        """Creates the namespaces that every cluster has."""
+        for name in FIRST_NAMESPACES:
+            if await self._shelf.find(core.NAMESPACE, "", name) is None:
+                namespace: Object = {"metadata": {"name": name}}
+                await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
+
+    async def run(self) -> None:
+        """Keeps the store small, until cancelled."""
+        while True:
+            try:
+                await self.tidy()
+            except ApiError as error:
+                log.warning("upkeep of the store failed", error=str(error))
+            await asyncio.sleep(UPKEEP_PERIOD_S)
+
+    async def tidy(self) -> None:
+        """Forgets old history and old events once."""
+        oldest = (self.clock() - EVENT_LIFE).timestamp()
+        await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
+        await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
+
+    # Reading
+
+    async def get(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        resource_version: str = "",
+        full: bool = True,
+    ) -> Object:
+        """Raises NotFound. *full* is with who owns what."""
+        if resource_version:
+            await self._shelf.reach(resource_version)
+        return await self._shelf.get(kind, namespace, name, full=full)
+
+    def shared(self, obj: Object) -> Object:
+        """*obj* without who owns what, as all readers of its revision share it."""
+        return self._shelf.shared(obj)
+
+    async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
+        return scale_of(await self._shelf.get(kind, namespace, name))
+
+    async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
+        return await self._shelf.list(kind, namespace, options)
+
+    def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
+        """What happens, until cancelled or the store closes. Raises Expired."""
+        return self._shelf.watch(kind, namespace, options)
+
+    # Writing
+
+    async def create(
+        self, kind: Kind, namespace: str, obj: Object, options: WriteOptions
+    ) -> Object:
+        """Raises AlreadyExists, Invalid, BadRequest; NotFound where the namespace is missing."""
+        obj = admission.conformed(kind, obj, options)
+        place(kind, namespace, obj)
+        if obj["metadata"].get("resourceVersion"):
+            raise InternalError("resourceVersion should not be set on objects to be created")
+        return await self._create(kind, namespace, obj, options)
+
+    async def update(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        subresource: str = "",
+    ) -> Written:
+        """Replaces the object, or what the subresource covers of it."""
+        if subresource == "scale":
+            return await self._rescale(kind, namespace, name, lambda _: obj, options)
+        obj = admission.conformed(kind, obj, options)
+        place(kind, namespace, obj)
+        metadata = obj["metadata"]
+        if metadata.get("name") != name:
+            raise refusals.name_mismatch(str(metadata.get("name") or ""), name)
+        if kind.update_needs_resource_version and not metadata.get("resourceVersion"):
+            detail = "Invalid value: 0x0: must be specified for an update"
+            error = FieldError("metadata.resourceVersion", "FieldValueInvalid", detail)
+            raise refusals.invalid(kind, name, error)
+        try:
+            changed = await self._change(
+                kind, namespace, name, lambda _: fresh(obj), options, subresource
+            )
+        except NotFound:
+            if not kind.update_may_create or subresource or metadata.get("resourceVersion"):
+                raise
+            return Written(await self._create(kind, namespace, obj, options), created=True)
+        return Written(changed, created=False)
+
+    async def patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        change: Change,
+        options: WriteOptions,
+        *,
+        subresource: str = "",
+    ) -> Written:
+        """*change* applies the patch to the object, or to its scale."""
+        if subresource == "scale":
+            return await self._rescale(kind, namespace, name, change, options)
+
+        def patched(current: Object) -> Object:
+            new = admission.conformed(kind, fresh(change(current)), options)
+            place(kind, namespace, new)
+            if new["metadata"].get("name") != name:
+                raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
+            return new
+
+        changed = await self._change(kind, namespace, name, patched, options, subresource)
+        return Written(changed, created=False)
+
+    async def apply(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        applied: Object,
+        options: WriteOptions,
+        *,
+        subresource: str = "",
+    ) -> Written:
+        """Server-side apply: the options' manager owns what *applied* says."""
+        place(kind, namespace, applied)
+        moment = rfc3339(self.clock())
+
+        def merged(current: Object | None) -> Object:
+            return fresh(
+                apply.apply(
+                    current,
+                    applied,
+                    manager=options.manager,
+                    force=options.force,
+                    kind=kind,
+                    now=moment,
+                    subresource=subresource,
+                )
+            )
+
+        try:
+            changed = await self._change(
+                kind, namespace, name, merged, options, subresource, applies=True
+            )
+        except NotFound:
+            if subresource or applied["metadata"].get("resourceVersion"):
+                raise
+        else:
+            return Written(changed, created=False)
+        obj = await self._create(kind, namespace, merged(None), options, applies=True)
+        return Written(obj, created=True)
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, options: DeleteOptions
+    ) -> Deleted:
+        """Removes the object, or marks it where something holds it."""
+        for _ in range(CONFLICT_TRIES_MAX):
+            old = await self._shelf.get(kind, namespace, name, full=True)
+            check_preconditions(kind, old, options)
+            if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
+                raise refusals.namespace_protected(kind, name)
+            decided = deletion.decide(kind, old, options, self.clock())
+            if options.dry_run or not decided.changed:
+                return Deleted(decided.object, decided.gone)
+            try:
+                if decided.gone:
+                    await self._remove(kind, old, decided.object)
+                    return Deleted(decided.object, gone=True)
+                return Deleted(await self._shelf.replace(kind, old, decided.object), gone=False)
+            except Stale:
+                continue
+        raise refusals.conflict(kind, name)
+
+    async def delete_collection(
+        self, kind: Kind, namespace: str, listed: ListOptions, options: DeleteOptions
+    ) -> Listing:
+        """Deletes what the selectors match; returns it as it was or is."""
+        listing = await self._shelf.list(kind, namespace, listed)
+        deleted: list[Object] = []
+        for obj in listing.items:
+            metadata = obj["metadata"]
+            try:
+                gone = await self.delete(
+                    kind, metadata.get("namespace", ""), metadata["name"], options
+                )
+            except NotFound:
+                continue
+            deleted.append(gone.object)
+        return Listing(deleted, self.resource_version)
+
+    # What the writing verbs share
+
+    async def _create(
+        self,
+        kind: Kind,
+        namespace: str,
+        obj: Object,
+        options: WriteOptions,
+        *,
+        applies: bool = False,
+    ) -> Object:
+        metadata = obj["metadata"]
+        await self._check_namespace(kind, namespace, metadata)
+        moment = self.clock()
+        uid = str(uuid.uuid4())
+        strategy.prepare_create(kind, obj, namespace=namespace, uid=uid, moment=rfc3339(moment))
+        base = "" if metadata.get("name") else str(metadata.get("generateName") or "")
+        if base:
+            metadata["name"] = self._generated(base)
+        admission.fill(kind, obj)
+        hooks.BEGIN.get(kind, hooks.nothing)(obj)
+        admission.check(kind, obj, None)
+        obj = strategy.ordered(kind, obj)
+        if not applies:
+            obj = apply.track(
+                None,
+                obj,
+                manager=options.manager,
+                operation="Update",
+                kind=kind,
+                now=rfc3339(moment),
+            )
+        if not options.dry_run:
+            return await self._insert(kind, obj, base)
+        if await self._shelf.find(kind, namespace, obj["metadata"]["name"]) is not None:
+            raise refusals.already_exists(kind, obj["metadata"]["name"])
+        return obj
+
+    async def _insert(self, kind: Kind, obj: Object, base: str) -> Object:
+        if kind is core.SERVICE:
+            hooks.allocate_addresses(obj, await self._held_addresses())
+        tries = NAME_TRIES_MAX if base else 1
+        try:
+            while True:
+                try:
+                    return await self._shelf.insert(kind, obj)
+                except AlreadyExists:
+                    tries -= 1
+                    if not tries:
+                        raise
+                    obj["metadata"]["name"] = self._generated(base)
+        except BaseException:
+            if kind is core.SERVICE:
+                (await self._held_addresses()).release(obj)
+            raise
+
+    async def _change(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        change: Change,
+        options: WriteOptions,
+        subresource: str,
+        *,
+        applies: bool = False,
+    ) -> Object:
+        """Stores what *change* makes of the object; what it gives is a copy of its own."""
+        for _ in range(CONFLICT_TRIES_MAX):
+            old = await self._shelf.get(kind, namespace, name, full=True)
+            new = self._changed(kind, old, change(old), options, subresource, applies=applies)
+            if new is old or options.dry_run:
+                return new
+            try:
+                if strategy.is_unheld(kind, new):
+                    await self._remove(kind, old, new)
+                    return new
+                return await self._shelf.replace(kind, old, new)
+            except Stale:
+                options.warnings.clear()
+        raise refusals.conflict(kind, name)
+
+    def _changed(
+        self,
+        kind: Kind,
+        old: Object,
+        new: Object,
+        options: WriteOptions,
+        subresource: str,
+        *,
+        applies: bool,
+    ) -> Object:
+        """What is to be stored; *old* itself where nothing changes."""
+        check_version(kind, old, new)
+        new = strategy.prepare_update(kind, old, new, subresource)
+        if subresource in ("", "scale"):
+            hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
+            admission.fill(kind, new)
+        else:
+            admission.fill_status(kind, new)
+        strategy.count_generation(kind, old, new)
+        strategy.check_finalizers(kind, old, new)
+        same = strategy.same_content(old, new)
+        if same and not applies and strategy.same_ownership(old, new):
+            return old
+        admission.check(kind, new, old)
+        new = strategy.ordered(kind, new)
+        if not applies:
+            new = self._tracked(kind, old, new, options, subresource)
+        return old if new == old else new
+
+    def _tracked(
+        self,
+        kind: Kind,
+        old: Object | None,
+        new: Object,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Object:
+        """*new* with who owns what after this update or creation."""
+        if not options.tracked:
+            if old is not None:
+                strategy.copy_or_drop(old["metadata"], new["metadata"], "managedFields")
+            return new
+        return apply.track(
+            old,
+            new,
+            manager=options.manager,
+            operation="Update",
+            kind=kind,
+            now=rfc3339(self.clock()),
+            subresource=subresource,
+        )
+
+    async def _rescale(
+        self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions
+    ) -> Written:
+        def rescaled(parent: Object) -> Object:
+            return fresh(with_scale(kind, parent, change(scale_of(parent))))
+
+        changed = await self._change(kind, namespace, name, rescaled, options, "scale")
+        return Written(scale_of(changed), created=False)
+
+    async def _remove(self, kind: Kind, old: Object, last: Object) -> None:
+        await self._shelf.remove(kind, old, last)
+        if kind is core.SERVICE and self._addresses is not None:
+            self._addresses.release(last)
+
+    async def _check_namespace(self, kind: Kind, namespace: str, metadata: Object) -> None:
+        if not kind.namespaced:
+            return
+        found = await self._shelf.get(core.NAMESPACE, "", namespace)
+        if "deletionTimestamp" in found["metadata"]:
+            name = str(metadata.get("name") or metadata.get("generateName") or "")
+            raise refusals.namespace_terminating(kind, name, namespace)
+
+    async def _held_addresses(self) -> hooks.ServiceAddresses:
+        if self._addresses is None:
+            addresses = hooks.ServiceAddresses(source=self._random)
+            addresses.hold((await self._shelf.list(core.SERVICE, "", ListOptions())).items)
+            self._addresses = addresses
+        return self._addresses
+
+    def _generated(self, base: str) -> str:
+        letters = self._random.choices(NAME_LETTERS, k=strategy.NAME_SUFFIX_LENGTH)
+        return base[: strategy.GENERATED_NAME_BASE_MAX] + "".join(letters)

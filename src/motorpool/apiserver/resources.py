@@ -1,0 +1,352 @@
+"""The verbs over HTTP: from a request on a kind to its response."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from motorpool.api import decode, patch, schema
+from motorpool.api.errors import (
+    ApiError,
+    BadRequest,
+    Expired,
+    FieldError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+)
+from motorpool.api.kinds import Kind
+from motorpool.api.meta import Object
+from motorpool.api.streams import LogOptions, PodStreams
+from motorpool.apiserver import options as asked
+from motorpool.apiserver import rendering, reviews
+from motorpool.apiserver.authentication import User
+from motorpool.apiserver.http import Request, Response, Stream, json_response
+from motorpool.apiserver.lists import Filter
+from motorpool.apiserver.negotiation import Form, form_of
+from motorpool.apiserver.options import WatchOptions, WriteOptions
+from motorpool.apiserver.paths import Target
+from motorpool.apiserver.refusals import invalid_options
+from motorpool.apiserver.registry import Change, Deleted, Registry, Written
+from motorpool.base.clock import rfc3339
+
+BOOKMARK_PERIOD_S = 60.0
+WATCH_TIME_S = 1800.0
+
+_BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
+
+
+class Resources:
+    def __init__(self, registry: Registry, streams: PodStreams | None) -> None:
+        self._registry = registry
+        self._streams = streams
+
+    async def answer(
+        self, request: Request, kind: Kind, target: Target, user: User
+    ) -> Response | Stream:
+        if kind in reviews.ANSWERS:
+            return await self._review(request, kind, target, user)
+        if target.subresource == "log" and request.method == "GET":
+            return await self._log(request, kind, target)
+        if not target.name:
+            return await self._collection(request, kind, target)
+        if target.subresource:
+            _check_subresource(request, kind, target)
+        match request.method:
+            case "GET":
+                return await self._get(request, kind, target)
+            case "PUT":
+                return await self._update(request, kind, target)
+            case "PATCH":
+                return await self._patch(request, kind, target)
+            case "DELETE" if not target.subresource:
+                return await self._delete(request, kind, target)
+        raise _not_allowed()
+
+    async def _collection(self, request: Request, kind: Kind, target: Target) -> Response | Stream:
+        match request.method:
+            case "GET" if target.watches or asked.flag(request.query, "watch"):
+                return self._watch(request, kind, target)
+            case "GET":
+                return await self._list(request, kind, target)
+            case "POST" if target.namespace or not kind.namespaced:
+                return await self._create(request, kind, target)
+            case "DELETE" if "deletecollection" in kind.verbs:
+                return await self._delete_collection(request, kind, target)
+        raise _not_allowed()
+
+    # Reading
+
+    async def _get(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        version = request.query.get("resourceVersion", "")
+        if target.subresource == "scale":
+            scale = await self._registry.scale(kind, target.namespace, target.name)
+            return rendering.value_response(scale, form)
+        obj = await self._registry.get(
+            kind, target.namespace, target.name, resource_version=version
+        )
+        return self._object(request, kind, obj, form)
+
+    async def _list(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        include = rendering.include_of(request.query.get("includeObject", ""))
+        options = replace(asked.list_options(request.query), full=_is_full(form, include))
+        listing = await self._registry.list(kind, target.namespace, options)
+        return rendering.list_response(
+            kind, listing, form, now=self._registry.clock(), include=include
+        )
+
+    def _watch(self, request: Request, kind: Kind, target: Target) -> Stream:
+        form = form_of(request.header("accept"))
+        include = rendering.include_of(request.query.get("includeObject", ""))
+        options = asked.watch_options(
+            request.query, bookmark_s=BOOKMARK_PERIOD_S, timeout_s=WATCH_TIME_S
+        )
+        options = replace(options, full=_is_full(form, include))
+        Filter(kind, options.labels, options.fields)  # refuses before the answer begins
+        writer = rendering.EventWriter(kind, form, include)
+        return Stream(
+            self._event_lines(kind, target.namespace, options, writer),
+            timeout_s=options.timeout_s,
+        )
+
+    async def _event_lines(
+        self, kind: Kind, namespace: str, options: WatchOptions, writer: rendering.EventWriter
+    ) -> AsyncIterator[bytes]:
+        yield b""  # the answer begins before anything happens
+        events = self._registry.watch(kind, namespace, options)
+        try:
+            async with aclosing(events):  # type: ignore[type-var]  # it is a generator
+                async for event in events:
+                    yield writer.line(event, self._registry.clock())
+        except ApiError as error:
+            if not isinstance(error, Expired) and error.code < 500:
+                raise
+            yield rendering.error_line(error.status())
+
+    async def _log(self, request: Request, kind: Kind, target: Target) -> Stream:
+        if not any(sub.name == "log" for sub in kind.subresources):
+            raise _no_resource()
+        if self._streams is None:
+            raise ServiceUnavailable("no node is there to give logs")
+        pod = await self._registry.get(kind, target.namespace, target.name)
+        query = request.query
+        container = container_of(pod, query.get("container", ""))
+        options = LogOptions(
+            follow=asked.flag(query, "follow"),
+            previous=asked.flag(query, "previous"),
+            timestamps=asked.flag(query, "timestamps"),
+            tail_lines=_limit(query, "tailLines"),
+            since_s=_limit(query, "sinceSeconds"),
+            since_time=query.get("sinceTime", ""),
+            limit_bytes=_limit(query, "limitBytes"),
+        )
+        return Stream(self._streams.logs(pod, container, options), "text/plain")
+
+    # Writing
+
+    async def _create(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        obj, options = await _decoded(request, kind)
+        created = await self._registry.create(kind, target.namespace, obj, options)
+        return self._written(request, kind, Written(created, True), form, options)
+
+    async def _update(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        obj, options = await _decoded(request, kind)
+        written = await self._registry.update(
+            kind, target.namespace, target.name, obj, options, subresource=target.subresource
+        )
+        return self._written(request, kind, written, form, options)
+
+    async def _patch(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        media = decode.media_type(request.header("content-type"))
+        accepted = _patches_of(kind, target.subresource)
+        decoded = decode.decode_patch(
+            await request.body(),
+            media,
+            accepted=accepted,
+            find_duplicates=request.query.get("fieldValidation") != "Ignore",
+        )
+        options = _write_options(request, tuple(decoded.duplicates))
+        place = kind, target.namespace, target.name
+        if media == decode.APPLY_PATCH:
+            _check_apply(request)
+            written = await self._registry.apply(
+                *place, decoded.object, options, subresource=target.subresource
+            )
+        else:
+            if options.force:
+                error = FieldError.forbidden("force", "may not be specified for non-apply patch")
+                raise invalid_options("PatchOptions", error)
+            change = change_of(kind, media, decoded.object)
+            written = await self._registry.patch(
+                *place, change, options, subresource=target.subresource
+            )
+        return self._written(request, kind, written, form, options)
+
+    async def _delete(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        options = asked.delete_options(request.query, await _delete_body(request))
+        deleted = await self._registry.delete(kind, target.namespace, target.name, options)
+        if deleted.gone and not kind.delete_returns_object:
+            return rendering.value_response(success(kind, deleted), form)
+        return self._object(request, kind, deleted.object, form)
+
+    async def _delete_collection(self, request: Request, kind: Kind, target: Target) -> Response:
+        form = form_of(request.header("accept"))
+        options = asked.delete_options(request.query, await _delete_body(request))
+        listing = await self._registry.delete_collection(
+            kind, target.namespace, asked.list_options(request.query), options
+        )
+        return rendering.list_response(kind, listing, form, now=self._registry.clock())
+
+    async def _review(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
+        if request.method != "POST" or target.name:
+            raise _not_allowed()
+        review, _ = await _decoded(request, kind)
+        moment = rfc3339(self._registry.clock())
+        return json_response(reviews.answer(kind, review, user, moment), 201)
+
+    def _object(
+        self, request: Request, kind: Kind, obj: Object, form: Form, status: int = 200
+    ) -> Response:
+        return rendering.object_response(
+            kind,
+            obj,
+            form,
+            now=self._registry.clock(),
+            include=rendering.include_of(request.query.get("includeObject", "")),
+            status=status,
+        )
+
+    def _written(
+        self, request: Request, kind: Kind, written: Written, form: Form, options: WriteOptions
+    ) -> Response:
+        status = 201 if written.created else 200
+        if written.object["kind"] != kind.kind:  # a Scale
+            response = rendering.value_response(written.object, form, status)
+        else:
+            response = self._object(request, kind, written.object, form, status)
+        response.headers += [("Warning", warning(text)) for text in options.warnings]
+        return response
+
+
+def change_of(kind: Kind, media: str, body: Any) -> Change:
+    """The patch as a function from object to object."""
+    if media == decode.JSON_PATCH:
+        return lambda obj: patch.json_patch(obj, body)
+    if media == decode.MERGE_PATCH:
+        return lambda obj: patch.merge_patch(obj, body)
+    return lambda obj: patch.strategic_merge_patch(obj, body, schema.of(kind))
+
+
+def container_of(pod: Object, wanted: str) -> str:
+    """The container whose log is meant. Raises BadRequest in the server's words."""
+    spec = pod.get("spec") or {}
+    lists = ("initContainers", "containers", "ephemeralContainers")
+    names = [c["name"] for part in lists for c in spec.get(part) or ()]
+    pod_name = pod["metadata"]["name"]
+    if wanted:
+        if wanted not in names:
+            raise BadRequest(f"container {wanted} is not valid for pod {pod_name}")
+        return wanted
+    if len(names) == 1:
+        return str(names[0])
+    raise BadRequest(
+        f"a container name must be specified for pod {pod_name}, choose one of: [{' '.join(names)}]"
+    )
+
+
+def success(kind: Kind, deleted: Deleted) -> Object:
+    metadata = deleted.object["metadata"]
+    details = {"name": metadata["name"], "group": kind.group, "kind": kind.plural}
+    details["uid"] = metadata["uid"]
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {key: value for key, value in details.items() if value},
+    }
+
+
+def warning(text: str) -> str:
+    """The value of a Warning header, which is Latin-1 on one line."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'299 - "{plain.encode("latin-1", "replace").decode("latin-1")}"'
+
+
+async def _decoded(request: Request, kind: Kind) -> tuple[Object, WriteOptions]:
+    decoded = decode.decode(
+        await request.body(),
+        request.header("content-type"),
+        kind=kind.kind,
+        find_duplicates=request.query.get("fieldValidation") != "Ignore",
+    )
+    if not isinstance(decoded.object, dict):
+        raise BadRequest("the object provided is unrecognized: it is not a JSON object")
+    metadata = decoded.object.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise BadRequest("the object provided is unrecognized: its metadata is not an object")
+    if metadata is None:
+        decoded.object["metadata"] = {}
+    return decoded.object, _write_options(request, tuple(decoded.duplicates))
+
+
+def _write_options(request: Request, duplicates: tuple[str, ...]) -> WriteOptions:
+    verb = _BODY_VERBS[request.method]
+    return asked.write_options(verb, request.query, request.header("user-agent"), duplicates)
+
+
+async def _delete_body(request: Request) -> Object | None:
+    body = await request.body()
+    if not body:
+        return None
+    decoded = decode.decode(body, request.header("content-type"), kind="DeleteOptions")
+    if not isinstance(decoded.object, dict):
+        raise BadRequest("the object provided is unrecognized: it is no DeleteOptions")
+    return decoded.object
+
+
+def _patches_of(kind: Kind, subresource: str) -> tuple[str, ...]:
+    if kind.is_custom:
+        return tuple(p for p in decode.PATCHES if p != decode.STRATEGIC_MERGE_PATCH)
+    if subresource == "scale":
+        return tuple(p for p in decode.PATCHES if p != decode.APPLY_PATCH)
+    return decode.PATCHES
+
+
+def _check_apply(request: Request) -> None:
+    if not request.query.get("fieldManager"):
+        error = FieldError.required("fieldManager", "is required for apply patch")
+        raise invalid_options("PatchOptions", error)
+
+
+def _check_subresource(request: Request, kind: Kind, target: Target) -> None:
+    verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
+    for sub in kind.subresources:
+        if sub.name == target.subresource:
+            if verb.get(request.method) not in sub.verbs:
+                raise _not_allowed()
+            return
+    raise _no_resource()
+
+
+def _is_full(form: Form, include: rendering.Include) -> bool:
+    """Whether the answer shows who owns what: rows of a Table do only with whole objects."""
+    return form.shape != "Table" or include == "Object"
+
+
+def _limit(query: asked.Query, name: str) -> int | None:
+    return asked.integer(query[name]) if query.get(name) else None
+
+
+def _not_allowed() -> MethodNotAllowed:
+    return MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
+def _no_resource() -> NotFound:
+    return NotFound("the server could not find the requested resource")

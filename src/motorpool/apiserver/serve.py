@@ -1,0 +1,116 @@
+"""Serves the application over TLS on the running event loop, with no thread or timer of its own.
+
+uvicorn's own main loop wakes ten times a second; here the server's protocols are used and its loop
+is not, so that an idle API server sleeps.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from motorpool.apiserver.app import App
+from motorpool.apiserver.certificates import CertificateFiles
+
+if TYPE_CHECKING:
+    import uvicorn
+
+KEEP_ALIVE_S = 75
+DRAIN_S = 2.0
+FLUSH_TRIES = 10
+FLUSH_STEP_S = 0.02
+BACKLOG = 512
+
+
+class PortInUse(OSError):
+    pass
+
+
+class Serving:
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve(
+    app: App, host: str, port: int, certificates: CertificateFiles
+) -> AsyncIterator[Serving]:
+    """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError."""
+    import uvicorn
+
+    listening = _listen(host, port)
+    try:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            ssl_certfile=str(certificates.certificate),
+            ssl_keyfile=str(certificates.key),
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup(sockets=[listening])
+    except BaseException:
+        listening.close()
+        raise
+    try:
+        yield Serving(host, listening.getsockname()[1])
+    finally:
+        app.end_streams()
+        await asyncio.shield(_stop(server))
+        listening.close()
+
+
+async def _stop(server: "uvicorn.Server") -> None:
+    """Lets running requests finish for a moment, then hangs up on whoever is left."""
+    for listener in server.servers:
+        listener.close()
+    state = server.server_state
+    for connection in list(state.connections):
+        connection.shutdown()
+    if state.tasks:
+        _, late = await asyncio.wait(state.tasks, timeout=DRAIN_S)
+        for task in late:
+            task.cancel()
+    for _ in range(FLUSH_TRIES):
+        if not state.connections:
+            return
+        await asyncio.sleep(FLUSH_STEP_S)
+    for connection in list(state.connections):
+        # A peer that does not read would keep TLS from closing.
+        transport = getattr(connection, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                error.errno, f"port {port} on {host} is in use by another program"
+            ) from error
+        raise
+    return listening

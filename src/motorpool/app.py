@@ -1,0 +1,337 @@
+"""The composition root of `motorpool up`: the only file that builds things and connects them.
+
+One asyncio process holds the API server, the controllers, the node agent and the publisher.
+Envoy and the pod supervisor are its children, but outlive it: however it ends, they go on, and the
+next `up` on the same data directory adopts them. `stop` is what ends them.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from motorpool.base.atomicfile import write_atomically
+from motorpool.base.clock import now
+from motorpool.base.lockfile import Locked, LockFile, holder_of
+from motorpool.base.processes import identity_of, is_alive
+
+if TYPE_CHECKING:
+    from motorpool.apiserver.certificates import CertificateFiles
+    from motorpool.apiserver.registry import Registry
+    from motorpool.loop.runner import Context
+    from motorpool.node.agent import Agent
+    from motorpool.store import Store
+
+Endpoints: TypeAlias = dict[str, str | int]
+"""``{"api": URL, "http": URL, "https": URL, "kubeconfig": PATH, "pid": N}``"""
+
+OnServing: TypeAlias = Callable[[Endpoints, float], None]
+"""Called once when all serve, with the seconds that it took."""
+
+STOP_TIMEOUT_S = 20.0
+DIRECTORIES = ("run", "pki", "pods", "images", "envoy")
+
+
+class UpFailed(Exception):
+    """What keeps the platform from serving, in one line; *hint* is the next step."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    data_dir: Path
+    base_domain: str = "localhost"
+    host: str = "127.0.0.1"
+    api_port: int = 6443
+    http_port: int = 8080
+    https_port: int = 8443
+    cluster_runtimes: bool = True
+
+
+def run(options: Options, on_serving: OnServing) -> None:
+    """Serves until SIGINT or SIGTERM. Raises UpFailed."""
+    import uvloop
+
+    started = time.monotonic()
+    with (
+        _directory(options.data_dir),
+        _explained(),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_until_signalled(_serve(options, on_serving, started)))
+
+
+@contextlib.contextmanager
+def _directory(data_dir: Path) -> Iterator[None]:
+    """The data directory, made and held by this process alone."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in DIRECTORIES:
+            (data_dir / name).mkdir(mode=0o700, exist_ok=True)
+        lock = LockFile(data_dir / "run" / "up.lock")
+    except Locked as locked:
+        raise UpFailed(
+            f"{data_dir} is in use by process {locked.pid}",
+            hint="stop it with `motorpool down`, or name another --data-dir",
+        ) from None
+    except OSError as error:
+        raise UpFailed(
+            f"the data directory {data_dir} is not usable: {error.strerror}",
+            hint="name another with --data-dir",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Failures that a user can mend, in one line; all others keep their traceback."""
+    from motorpool.apiserver.serve import PortInUse
+    from motorpool.router.envoy_process import RouterError
+    from motorpool.store.errors import StoreUnavailable
+
+    try:
+        yield
+    except BaseException as raised:
+        error = _root(raised)
+        if isinstance(error, PortInUse):
+            hint = "choose another with --api-port; 0 picks a free one"
+            raise UpFailed(error.strerror or str(error), hint=hint) from raised
+        if isinstance(error, RouterError | StoreUnavailable):
+            raise UpFailed(str(error)) from raised
+        raise
+
+
+def _root(error: BaseException) -> BaseException:
+    """The one error inside a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+async def _until_signalled(work: Coroutine[object, object, None]) -> None:
+    """Runs *work* until it fails, or ends it at the first SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
+    from motorpool.apiserver.local import LocalClient
+    from motorpool.apiserver.registry import Registry
+    from motorpool.images.store import ImageStore
+    from motorpool.loop.events import EventRecorder
+    from motorpool.loop.informer import Informers
+    from motorpool.loop.runner import Context, Settings
+    from motorpool.node.agent import Agent
+    from motorpool.router.listeners import Certificate
+    from motorpool.router.publish import Router
+
+    data_dir = options.data_dir
+    written = data_dir / "run" / "endpoints.json"
+    written.unlink(missing_ok=True)
+    async with _store(data_dir / "state.db") as store:
+        registry = Registry(store)
+        client = LocalClient(registry)
+        informers, events = Informers(client), EventRecorder(client)
+        certificates = _certificates(options)
+        context = Context(
+            client=client,
+            informers=informers,
+            events=events,
+            settings=Settings(
+                base_domain=options.base_domain,
+                http_port=options.http_port,
+                https_port=options.https_port,
+            ),
+        )
+        router = Router(
+            context,
+            data_dir=data_dir,
+            host=options.host,
+            http_port=options.http_port,
+            https_port=options.https_port,
+            certificate=Certificate(str(certificates.certificate), str(certificates.key)),
+            binary=_envoy(),
+        )
+        agent = Agent(
+            context,
+            data_dir=data_dir,
+            node_name=_node_name(),
+            images=ImageStore(data_dir / "images"),
+        )
+        async with (
+            asyncio.TaskGroup() as tasks,
+            _api(options, registry, agent, certificates) as api,
+        ):
+            await registry.bootstrap()
+            tasks.create_task(informers.run(), name="informers")
+            tasks.create_task(router.run(), name="router")
+            tasks.create_task(events.run(), name="events")
+            tasks.create_task(registry.run(), name="upkeep of the store")
+            tasks.create_task(agent.run(), name="node agent")
+            await _install(context, options)
+            _start_controllers(context, certificates.ca.read_text(), tasks)
+            await router.ready()
+            endpoints: Endpoints = {
+                "api": api,
+                "http": _url("http", options.host, router.http_port),
+                "https": _url("https", options.host, router.https_port or 0),
+                "kubeconfig": str(data_dir / "kubeconfig"),
+                "pid": os.getpid(),
+            }
+            write_atomically(written, msgspec.json.encode(endpoints), sync=False)
+            on_serving(endpoints, time.monotonic() - started)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                written.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def _store(path: Path) -> AsyncIterator["Store"]:
+    from motorpool.store import Store
+
+    store = Store.open(path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _certificates(options: Options) -> "CertificateFiles":
+    from motorpool.apiserver.certificates import ensure_certificates
+
+    hosts = [f"*.apps.{options.base_domain}"]
+    if options.host not in ("127.0.0.1", "0.0.0.0", "::", "::1"):
+        hosts.append(options.host)
+    return ensure_certificates(options.data_dir / "pki", hosts=hosts, now=now())
+
+
+@contextlib.asynccontextmanager
+async def _api(
+    options: Options, registry: "Registry", agent: "Agent", certificates: "CertificateFiles"
+) -> AsyncIterator[str]:
+    """The API over HTTPS, and the kubeconfig that reaches it. Gives its URL."""
+    from motorpool.apiserver.app import build_app
+    from motorpool.apiserver.authentication import TokenAuthenticator, User
+    from motorpool.apiserver.kubeconfig import ensure_token, write_kubeconfig
+    from motorpool.apiserver.serve import serve
+
+    token = ensure_token(options.data_dir / "pki" / "token")
+    admin = User("kubernetes-admin", groups=("system:masters", "system:authenticated"))
+    app = build_app(registry, tokens=TokenAuthenticator({token: admin}), streams=agent.streams)
+    async with serve(app, options.host, options.api_port, certificates) as serving:
+        url = _url("https", options.host, serving.port)
+        kubeconfig = options.data_dir / "kubeconfig"
+        write_kubeconfig(kubeconfig, server=url, ca=certificates.ca, token=token)
+        yield url
+
+
+async def _install(context: "Context", options: Options) -> None:
+    from motorpool.controllers.servingruntime.install import install
+
+    namespace = context.settings.namespace
+    await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
+
+
+def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+    from motorpool import workloads
+    from motorpool.controllers.inferenceservice import reconcile as inferenceservice
+    from motorpool.controllers.route import reconcile as route
+    from motorpool.loop import runner
+
+    controllers = [
+        *workloads.controllers(context, ca_certificate=ca_certificate),
+        inferenceservice.controller(context),
+        route.controller(context),
+    ]
+    for controller in controllers:
+        tasks.create_task(runner.run(controller), name=controller.name)
+
+
+def _envoy() -> Path | None:
+    """The Envoy that the user names, else None for the one that came with the installation."""
+    named = os.environ.get("MOTORPOOL_ENVOY")
+    return Path(named) if named else None
+
+
+def _node_name() -> str:
+    """The host's name as an object's name."""
+    name = re.sub(r"[^a-z0-9.-]+", "-", socket.gethostname().lower()).strip("-.")
+    return name[:63] or "localhost"
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
+
+
+# Stopping
+
+
+def stop(data_dir: Path) -> dict[str, list[str]]:
+    """Ends the control plane, the pods and Envoy, each only if it runs. Raises UpFailed.
+
+    Returns ``{"stopped": [what, ...]}``.
+    """
+    stopped = []
+    lock = data_dir / "run" / "up.lock"
+    pid = holder_of(lock) if lock.exists() else None
+    if pid:
+        _end(pid)
+        stopped.append(f"control plane (process {pid})")
+    if lock.parent.is_dir():
+        with _directory(data_dir):
+            stopped += asyncio.run(_stop_data_plane(data_dir))
+    return {"stopped": stopped}
+
+
+def _end(pid: int) -> None:
+    """SIGTERM, and SIGKILL where that does not help."""
+    identity = identity_of(pid)
+    if identity is None:
+        return
+    for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if not is_alive(identity):
+                return
+            time.sleep(0.02)
+    raise UpFailed(f"process {pid} does not end")
+
+
+async def _stop_data_plane(data_dir: Path) -> list[str]:
+    from motorpool.node.process import stop_pods
+    from motorpool.router.envoy_process import EnvoyProcess
+
+    stopped = []
+    if await stop_pods(data_dir):
+        stopped.append("pods and their supervisor")
+    envoy = EnvoyProcess(data_dir, Path("envoy"))
+    record = envoy.recorded()
+    if record is not None and is_alive(record.identity):
+        await envoy.stop(record)
+        stopped.append(f"Envoy (process {record.pid})")
+    return stopped

@@ -1,0 +1,53 @@
+"""The command line: a table of verbs, each in a file of its own that is loaded when it is used.
+
+Rule: this file imports nothing but click, so that `motorpool --help` answers at once.
+"""
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+import motorpool
+
+
+class Verb(NamedTuple):
+    module: str
+    help: str
+
+
+# The help stands here too, or else `motorpool --help` would have to load every verb.
+VERBS = {
+    "up": Verb("motorpool.cli.up", "Serve models from Kubernetes manifests on this machine."),
+    "down": Verb("motorpool.cli.down", "Stop everything that runs from one data directory."),
+    "modelcar": Verb("motorpool.cli.modelcar", "Build, move and look at models as OCI images."),
+    "demo": Verb("motorpool.cli.demo", "Serve the example model, ask it, and clean up."),
+}
+
+
+class Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(VERBS[cmd_name].module), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{VERBS[cmd_name].module}.{cmd_name} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+
+@click.group(
+    cls=Verbs,
+    help="Serve AI models from Kubernetes manifests, with or without a Kubernetes.",
+    epilog="Example: motorpool up --base-domain example.com",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(motorpool.__version__, prog_name="motorpool")
+def main() -> None:
+    pass

@@ -1,0 +1,165 @@
+"""What an InferenceService asks for, as objects. Pure.
+
+The same arguments always give the same objects in the same order. Whatever the InferenceService
+controls and this list lacks is deleted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from motorpool.api.meta import (
+    Object,
+    annotations_of,
+    at,
+    controller_reference,
+    namespace_of,
+)
+from motorpool.api.serving_fields import AUTOSCALER_ANNOTATION, STOP_ANNOTATION
+from motorpool.controllers.inferenceservice.autoscaler import autoscaler_of
+from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.labels import child_annotations, child_labels
+from motorpool.controllers.inferenceservice.names import (
+    EXPLAINER,
+    PREDICTOR,
+    TRANSFORMER,
+    TRANSFORMER_CONTAINER,
+    app_label,
+    component_name,
+)
+from motorpool.controllers.inferenceservice.pods import helper_pod, predictor_pod
+from motorpool.controllers.inferenceservice.runtime import Runtime
+from motorpool.controllers.inferenceservice.storage import injected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Everything besides the InferenceService that decides on its children."""
+
+    runtime: Runtime | None  # None for a custom predictor
+    config: Config
+    storage_secret: Object | None = None
+    autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
+
+
+def desired_state(isvc: Object, inputs: Inputs) -> list[Object]:
+    """Every object that should exist because *isvc* does, and no other. Raises Refusal."""
+    if is_stopped(isvc):
+        return []
+    components = [c for c in (PREDICTOR, TRANSFORMER, EXPLAINER) if at(isvc, "spec", c)]
+    return [obj for c in components for obj in _component_objects(isvc, c, inputs)]
+
+
+def is_stopped(isvc: Object) -> bool:
+    return annotations_of(isvc).get(STOP_ANNOTATION, "").lower() == "true"
+
+
+def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Object]:
+    metadata = _metadata(isvc, component, inputs)
+    if component == PREDICTOR:
+        injection = injected(isvc, inputs.config, inputs.storage_secret)
+        pod = predictor_pod(isvc, inputs.runtime, inputs.config, injection)
+    else:
+        pod = helper_pod(isvc, component, inputs.config)
+    spec = isvc["spec"][component]
+    scaling = annotations_of(isvc).get(AUTOSCALER_ANNOTATION, "hpa")
+    objects = [
+        _service(metadata, pod, inputs.config),
+        _deployment(metadata, pod, spec, inputs.config),
+    ]
+    replicas = _replicas(spec, scaling, autoscaling=inputs.autoscaling)
+    if replicas is not None:
+        objects[1]["spec"]["replicas"] = replicas
+    if scaling == "hpa" and inputs.autoscaling:
+        objects.append(autoscaler_of(metadata, spec))
+    return objects
+
+
+def _metadata(isvc: Object, component: str, inputs: Inputs) -> Object:
+    is_model = component == PREDICTOR and inputs.runtime is not None
+    runtime_spec = inputs.runtime.spec if is_model and inputs.runtime else {}
+    annotations = child_annotations(isvc, component, runtime_spec, inputs.config)
+    return {
+        "name": component_name(isvc, component),
+        "namespace": namespace_of(isvc),
+        "labels": child_labels(isvc, component, runtime_spec),
+        **({"annotations": annotations} if annotations else {}),
+        "ownerReferences": [controller_reference(isvc)],
+    }
+
+
+def _deployment(metadata: Object, pod: Object, spec: Object, config: Config) -> Object:
+    template: Object = {"labels": dict(metadata["labels"])}
+    if "annotations" in metadata:
+        template["annotations"] = dict(metadata["annotations"])
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "selector": {"matchLabels": {"app": app_label(metadata["name"])}},
+            **_rollout(spec, config),
+            "template": {"metadata": template, "spec": pod},
+        },
+    }
+
+
+def _rollout(spec: Object, config: Config) -> Object:
+    if spec.get("deploymentStrategy"):
+        return {"strategy": spec["deploymentStrategy"]}
+    rolling: Object = {"maxUnavailable": "25%", "maxSurge": "25%"}
+    if config.deployment_mode == "Standard":
+        rolling |= {key: _int_or_percent(value) for key, value in config.rollout.items()}
+    return {
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        "revisionHistoryLimit": 10,
+        "progressDeadlineSeconds": 600,
+    }
+
+
+def _int_or_percent(value: object) -> object:
+    """The API takes a number or a percentage, the configuration may hold "1"."""
+    text = str(value)
+    return int(text) if text.isdigit() else text
+
+
+def _replicas(spec: Object, scaling: str, *, autoscaling: bool) -> int | None:
+    """How many replicas we set; None leaves the number to an autoscaler or to the user."""
+    wanted = spec.get("minReplicas")
+    if scaling == "none":
+        return 1 if wanted is None else int(wanted)
+    if scaling == "hpa" and not autoscaling:
+        # Nobody else would set it. An autoscaler never goes below one.
+        return max(1, int(wanted or 1))
+    return None
+
+
+def _service(metadata: Object, pod: Object, config: Config) -> Object:
+    body: Object = {
+        "ports": _service_ports(metadata["name"], pod["containers"]),
+        "selector": {"app": app_label(metadata["name"])},
+        "type": "ClusterIP",
+    }
+    if config.headless:
+        body["clusterIP"] = "None"
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body}
+
+
+def _service_ports(name: str, containers: Sequence[Object]) -> list[Object]:
+    serving = next((c for c in containers if c.get("name") == TRANSFORMER_CONTAINER), containers[0])
+    declared = serving.get("ports") or ()
+    if not declared:
+        return [{"name": name, "port": 80, "targetPort": 8080, "protocol": "TCP"}]
+    ports = []
+    for number, port in enumerate(declared):
+        inside = port["containerPort"]
+        label = port.get("name") or ("http" if number == 0 else f"port-{inside}")
+        entry: Object = {
+            "name": label,
+            "port": inside if number else 80,
+            "targetPort": inside,
+            "protocol": port.get("protocol") or "TCP",
+        }
+        if "grpc" in label or "h2c" in label:
+            entry["appProtocol"] = "kubernetes.io/h2c"
+        ports.append(entry)
+    return ports

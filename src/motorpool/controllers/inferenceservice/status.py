@@ -1,0 +1,274 @@
+"""What an InferenceService's children say about it. Pure.
+
+Ready is PredictorReady and IngressReady together, and takes reason and message from the first of
+them that is not True. A predictor that cannot come up says why in its own condition. The
+observedGeneration is the predictor Deployment's, as KServe has it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from motorpool.api.conditions import is_true, merged
+from motorpool.api.meta import Object, at, labels_of, name_of, namespace_of
+from motorpool.controllers.inferenceservice.config import CLUSTER_DOMAIN, Config
+from motorpool.controllers.inferenceservice.labels import VISIBILITY_LABEL
+from motorpool.controllers.inferenceservice.modelstatus import (
+    Failure,
+    failure_of,
+    model_status,
+    refused_status,
+    silence_of,
+    stopped_status,
+)
+from motorpool.controllers.inferenceservice.names import (
+    COMPONENTS,
+    PREDICTOR,
+    TRANSFORMER,
+    cluster_host,
+    component_name,
+)
+from motorpool.controllers.inferenceservice.placeholders import filled_domain
+from motorpool.controllers.inferenceservice.refusal import Refusal
+from motorpool.controllers.inferenceservice.runtime import Runtime
+from motorpool.controllers.inferenceservice.storage import locations_of
+from motorpool.controllers.inferenceservice.unsupported import ignored_condition
+
+READY, INGRESS_READY, STOPPED = "Ready", "IngressReady", "Stopped"
+PREDICTOR_READY = "PredictorReady"
+LIVING = (PREDICTOR_READY, INGRESS_READY)
+"""The conditions that make Ready; the others carry severity Info."""
+
+MODE = "Standard"
+KEPT_FIELDS = ("url", "address", "components", "observedGeneration", "servingRuntimeName",
+               "clusterServingRuntimeName")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The children as they are."""
+
+    deployments: Mapping[str, Object] = field(default_factory=dict)  # by component
+    services: Mapping[str, Object] = field(default_factory=dict)  # by component
+    pods: Sequence[Object] = ()  # the predictor's
+    runtime: Runtime | None = None
+    autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
+
+
+def observed_status(isvc: Object, observed: Observed, config: Config, now: str) -> Object:
+    """The status that *observed* gives *isvc*."""
+    sources = [location.uri for location in locations_of(isvc)]
+    failure = failure_of(observed.pods, sources)
+    components = [c for c in COMPONENTS if at(isvc, "spec", c)]
+    conditions = []
+    for component in components:
+        condition = component_condition(component, observed.deployments.get(component))
+        if component == PREDICTOR and condition["status"] != "True":
+            condition = _explained(condition, failure, silence_of(observed.pods))
+        conditions.append(condition)
+    conditions.append(ingress_condition(isvc, conditions, config))
+    conditions.append({"type": STOPPED, "status": "False"})
+    ignored = ignored_condition(isvc, autoscaling=observed.autoscaling)
+    if ignored is not None:
+        conditions.append(ignored)
+    status = _with_conditions(isvc, conditions, now)
+    ready = status_is_ready(status)
+    old = isvc.get("status") or {}
+    status["modelStatus"] = model_status(
+        observed.pods, ready=ready, failure=failure, old=old.get("modelStatus") or {}, now=now
+    )
+    generation = at(observed.deployments.get(PREDICTOR), "status", "observedGeneration")
+    if generation is not None:
+        status["observedGeneration"] = generation
+    status["components"] = _components(isvc, conditions, config)
+    status |= _urls(isvc, observed, config)
+    status |= _runtime_names(observed.runtime)
+    return status
+
+
+def refused(isvc: Object, refusal: Refusal, now: str) -> Object:
+    """The status while what the user asks for cannot be done; *refusal* says why."""
+    conditions: list[Object] = [
+        {
+            "type": PREDICTOR_READY,
+            "status": "False",
+            "reason": refusal.reason,
+            "message": refusal.message,
+        },
+        {"type": INGRESS_READY, "status": "False", "reason": "Predictor ingress not created"},
+        {"type": STOPPED, "status": "False"},
+    ]
+    status = _with_conditions(isvc, conditions, now)
+    old = isvc.get("status") or {}
+    status["modelStatus"] = refused_status(refusal, old.get("modelStatus") or {}, now)
+    # What ran before goes on running: where it answers stays known.
+    status |= {key: old[key] for key in KEPT_FIELDS if key in old}
+    if "deploymentMode" not in old:
+        # A mode is for good once it is recorded: what is refused records none.
+        del status["deploymentMode"]
+    return status
+
+
+def stopped(isvc: Object, now: str) -> Object:
+    """The status of an InferenceService that its user has stopped."""
+    components = [c for c in COMPONENTS if at(isvc, "spec", c)]
+    message = "stopped by annotation serving.kserve.io/stop"
+    conditions: list[Object] = [
+        {"type": _type_of(c), "status": "False", "reason": STOPPED, "message": message}
+        for c in components
+    ]
+    conditions.append(
+        {"type": INGRESS_READY, "status": "False", "reason": STOPPED, "message": message}
+    )
+    conditions.append({"type": STOPPED, "status": "True"})
+    status = _with_conditions(isvc, conditions, now)
+    return {**status, "modelStatus": stopped_status(), "components": {}}
+
+
+def status_is_ready(status: Object) -> bool:
+    return is_true({"status": status}, READY)
+
+
+def component_condition(component: str, deployment: Object | None) -> Object:
+    """The component's condition from those of its Deployment; later rules override earlier."""
+    have = {c["type"]: c for c in at(deployment, "status", "conditions", default=())}
+    available, progressing = have.get("Available"), have.get("Progressing")
+    result: Object = {
+        "type": _type_of(component),
+        "status": "False",
+        "reason": "DeploymentNotObserved",
+        "message": "the Deployment has not reported yet",
+    }
+    if _is(available, "True"):
+        result = _taken(result, "True", available)
+    if _is(progressing, "False") and progressing and progressing.get("message"):
+        result = _taken(result, "False", progressing)
+    elif _is(progressing, "True"):
+        done = progressing is not None and progressing.get("reason") == "NewReplicaSetAvailable"
+        if done:
+            result = _taken(result, "True", progressing)
+        elif not _is(available, "True"):
+            result = _taken(result, "Unknown", progressing)
+    if _is(available, "False"):
+        result = _taken(result, "False", available)
+    if _is(have.get("ReplicaFailure"), "True"):
+        result = _taken(result, "False", have["ReplicaFailure"])
+    return result
+
+
+def ingress_condition(isvc: Object, components: Sequence[Object], config: Config) -> Object:
+    """Whether what leads to the components exists."""
+    internal = is_internal(isvc, config)
+    for condition in components:
+        # Inside the cluster the predictor needs no way in, but a transformer in front of it is one.
+        if internal and condition["type"] == PREDICTOR_READY:
+            continue
+        if condition["status"] != "True":
+            name = str(condition["type"]).removesuffix("Ready")
+            reason = f"{name} ingress not created"
+            return {"type": INGRESS_READY, "status": "False", "reason": reason}
+    if internal:
+        return {"type": INGRESS_READY, "status": "True"}
+    return {
+        "type": INGRESS_READY,
+        "status": "False",
+        "reason": "IngressNotServed",
+        "message": "this API has no Ingress: set ingress.disableIngressCreation to true in "
+        "ConfigMap inferenceservice-config and create a Route",
+    }
+
+
+def is_internal(isvc: Object, config: Config) -> bool:
+    """Whether the platform makes no way in from outside; a Route may still do so."""
+    visibility = labels_of(isvc).get(VISIBILITY_LABEL)
+    if visibility == "cluster-local" or not config.ingress_enabled:
+        return True
+    return config.ingress_domain == CLUSTER_DOMAIN
+
+
+def _explained(condition: Object, failure: Failure | None, silence: str) -> Object:
+    """The predictor's condition with what its pods say about the cause."""
+    if failure is not None:
+        why = {"status": "False", "reason": failure.reason, "message": failure.sentence}
+        return {**condition, **why}
+    return {**condition, "message": silence} if silence else condition
+
+
+def _with_conditions(isvc: Object, conditions: list[Object], now: str) -> Object:
+    """The fields that every status has; conditions sorted by type, as KServe writes them."""
+    living = [c for kind in LIVING for c in conditions if c["type"] == kind]
+    bad = [c for c in living if c["status"] == "False"] or [
+        c for c in living if c["status"] != "True"
+    ]
+    ready: Object = {"type": READY, "status": "True"}
+    if bad:
+        explained = {key: bad[0][key] for key in ("reason", "message") if bad[0].get(key)}
+        ready = {"type": READY, "status": bad[0]["status"], **explained}
+    marked = [c if c["type"] in LIVING else {**c, "severity": "Info"} for c in conditions]
+    everything = sorted([*marked, ready], key=lambda c: str(c["type"]))
+    old = at(isvc, "status", "conditions", default=())
+    return {"conditions": merged(old, everything, now), "deploymentMode": MODE}
+
+
+def _components(isvc: Object, conditions: Sequence[Object], config: Config) -> Object:
+    """Each component's URL, written once it is ready and kept from then on."""
+    result = {}
+    for component in COMPONENTS:
+        if not at(isvc, "spec", component):
+            continue
+        is_ready = any(c["type"] == _type_of(component) and c["status"] == "True"
+                       for c in conditions)  # fmt: skip
+        known = at(isvc, "status", "components", component, "url")
+        if is_ready or known:
+            host = _host(isvc, component_name(isvc, component), config)
+            result[component] = {"url": f"http://{host}" if is_ready else known}
+    return result
+
+
+def _urls(isvc: Object, observed: Observed, config: Config) -> Object:
+    """The URL for the world and the address for the cluster.
+
+    A headless Service translates no ports, so that the address then names the container's.
+    """
+    entry = TRANSFORMER if at(isvc, "spec", TRANSFORMER) else PREDICTOR
+    host = cluster_host(component_name(isvc, entry), namespace_of(isvc))
+    service = observed.services.get(entry)
+    port = ""
+    if service is not None and at(service, "spec", "clusterIP") == "None":
+        port = f":{at(service, 'spec', 'ports')[0]['targetPort']}"
+    if is_internal(isvc, config):
+        url = f"http://{host}"
+    else:
+        url = f"{config.url_scheme}://{_host(isvc, name_of(isvc), config)}"
+    return {"url": url, "address": {"url": f"http://{host}{port}"}}
+
+
+def _host(isvc: Object, name: str, config: Config) -> str:
+    if is_internal(isvc, config):
+        return cluster_host(name, namespace_of(isvc))
+    variables = {
+        "Name": name,
+        "Namespace": namespace_of(isvc),
+        "IngressDomain": config.ingress_domain,
+    }
+    return filled_domain(config.domain_template, variables)
+
+
+def _runtime_names(runtime: Runtime | None) -> Object:
+    if runtime is None:
+        return {}
+    return {
+        "clusterServingRuntimeName" if runtime.is_cluster else "servingRuntimeName": runtime.name
+    }
+
+
+def _type_of(component: str) -> str:
+    return f"{component.capitalize()}Ready"
+
+
+def _is(condition: Object | None, status: str) -> bool:
+    return condition is not None and condition.get("status") == status
+
+
+def _taken(result: Object, status: str, source: Object | None) -> Object:
+    explained = {k: v for k, v in (source or {}).items() if k in ("reason", "message") and v}
+    return {"type": result["type"], "status": status, **explained}

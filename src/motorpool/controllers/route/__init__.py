@@ -1,0 +1,1 @@
+"""Route -> host name, admission, status."""

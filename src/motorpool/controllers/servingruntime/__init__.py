@@ -1,0 +1,1 @@
+"""The runtimes and the configuration that ship with the platform."""

@@ -1,0 +1,85 @@
+"""The bodies of requests: read whole, within bounds of size, of time and of their sum."""
+
+import asyncio
+from typing import Any
+
+from motorpool.modelserver.errors import Overloaded, TooLarge, TooSlow
+
+BODY_MOST = 2**30  # as OpenVINO Model Server
+BODIES_MOST = 2 * BODY_MOST  # all bodies that are held at a time
+SMALL_BODY = 2**16  # comes in one piece, or nearly; not worth a clock
+PATIENCE_S = 30.0
+SLOWEST_BYTES_S = 2**18
+
+
+class Bodies:
+    """What the requests in flight take of our memory."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    def open(self, scope: Any) -> "Body":
+        return Body(self, scope.headers.get("content-length"))
+
+    def hold(self, size: int) -> None:
+        if self._held + size > BODIES_MOST:
+            raise Overloaded("Too many large requests at a time")
+        self._held += size
+
+    def release(self, size: int) -> None:
+        self._held -= size
+
+
+class Body:
+    """One body; what it holds is released at the end of the ``with`` block."""
+
+    def __init__(self, bodies: Bodies, declared: str | None) -> None:
+        self._bodies = bodies
+        self._declared = declared
+        self._held = 0
+
+    def __enter__(self) -> "Body":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bodies.release(self._held)
+
+    async def read(self, protocol: Any) -> bytes:
+        """Raises TooLarge, TooSlow, Overloaded."""
+        content: bytes
+        if self._declared is None:
+            return await self._streamed(protocol)
+        size = int(self._declared)  # the HTTP server refuses what is no number
+        self._hold(size)
+        if size <= SMALL_BODY:
+            content = await protocol()
+            return content
+        try:
+            async with asyncio.timeout(PATIENCE_S + size / SLOWEST_BYTES_S):
+                content = await protocol()
+        except TimeoutError:
+            raise _too_slow() from None
+        return content
+
+    async def _streamed(self, protocol: Any) -> bytes:
+        """A body that does not say how long it is."""
+        content = bytearray()
+        try:
+            async with asyncio.timeout(PATIENCE_S) as patience:
+                async for chunk in protocol:
+                    self._hold(len(chunk))
+                    content += chunk
+                    patience.reschedule((patience.when() or 0) + len(chunk) / SLOWEST_BYTES_S)
+        except TimeoutError:
+            raise _too_slow() from None
+        return bytes(content)
+
+    def _hold(self, size: int) -> None:
+        if self._held + size > BODY_MOST:
+            raise TooLarge("Request body is too large", f"at most {BODY_MOST} bytes are taken")
+        self._bodies.hold(size)
+        self._held += size
+
+
+def _too_slow() -> TooSlow:
+    return TooSlow("Request body did not come in time")

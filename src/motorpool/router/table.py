@@ -1,0 +1,86 @@
+"""What the router serves, as a value in our words: hosts, paths, backends, endpoints. Pure.
+
+`routes.py` makes one from objects, `envoy.py` says it in Envoy's dialect. Two equal tables make the
+same configuration, byte for byte.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from motorpool.api.meta import ObjectKey
+
+Balance: TypeAlias = Literal["random", "roundrobin", "leastconn", "source"]
+Forwarding: TypeAlias = Literal["append", "replace", "if-none", "never"]
+Insecure: TypeAlias = Literal["None", "Allow", "Redirect"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One Service behind a route, with those of its endpoints that are ready."""
+
+    service: str
+    weight: int
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """Keeps a client on one endpoint."""
+
+    name: str
+    attributes: tuple[tuple[str, str], ...] = ()  # beyond path and HttpOnly
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAction:
+    """Sets a header, or deletes it where *value* is None."""
+
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The client's side ends at the router."""
+
+    insecure: Insecure = "None"  # what plain HTTP gets
+    certificate: str = ""  # PEM; "" means the router's own
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One admitted Route."""
+
+    key: ObjectKey
+    host: str
+    path: str = ""
+    backends: tuple[Backend, ...]
+    balance: Balance = "random"
+    speaks_h2c: bool = False  # to the pods
+    cookie: Cookie | None = None
+    idle_timeout_ms: int = 30_000
+    tunnel_timeout_ms: int = 3_600_000
+    rewrite_target: str = ""
+    forwarding: Forwarding = "append"
+    allowed_sources: tuple[str, ...] = ()  # CIDRs; none means everyone
+    hsts: str = ""
+    request_headers: tuple[HeaderAction, ...] = ()
+    response_headers: tuple[HeaderAction, ...] = ()
+    tls: Tls | None = None
+
+    @property
+    def cluster(self) -> str:
+        return str(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    entries: tuple[Entry, ...] = ()
+    """By host, then the most specific path first; no two with the same host and path."""

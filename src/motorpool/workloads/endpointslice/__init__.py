@@ -1,0 +1,1 @@
+"""EndpointSlices: where the pods behind each Service answer."""

@@ -1,0 +1,72 @@
+"""Every InferenceService and ServingRuntime of the guides is accepted and becomes its children."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from motorpool.api import schema, scheme, structural
+from motorpool.api.kubernetestypes import of as schema_of
+from tests.controllers.inferenceservice.objects import children, runtime, shipped
+
+MANIFESTS = Path(__file__).parents[4] / "shared" / "guide" / "manifests"
+NEIGHBOUR = Path(__file__).parents[5] / "shared" / "guide" / "manifests"
+FOLDER = MANIFESTS if MANIFESTS.is_dir() else NEIGHBOUR
+GROUP = "serving.kserve.io"
+CONNECTION = {
+    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "storage-config"},
+    "stringData": {"aws-connection-my-storage": '{"type": "s3", "bucket": "b"}'},
+}  # fmt: skip
+
+
+def objects_of(path):
+    documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
+    items = [item for d in documents for item in (d["items"] if d["kind"] == "List" else [d])]
+    return [item for item in items if item["apiVersion"].startswith(GROUP)]
+
+
+CASES = [path for path in sorted(FOLDER.glob("*.yaml")) if objects_of(path)]
+
+pytestmark = pytest.mark.skipif(not CASES, reason="the guides' manifests are not here")
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_manifest_passes_admission(path):
+    for obj in objects_of(path):
+        kind = scheme.by_kind(obj["apiVersion"], obj["kind"])
+        assert schema.unknown_fields(obj, schema_of(kind)) == []
+        assert structural.type_errors(obj, schema_of(kind)) == []
+        schema.fill_defaults(obj, schema_of(kind))
+        kind.default(obj)
+        assert list(kind.validate(obj, None)) == []
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_manifest_becomes_its_children(path):
+    objects = objects_of(path)
+    wanted = [obj for obj in objects if obj["kind"] == "InferenceService"]
+    runtimes = [obj for obj in objects if obj["kind"] == "ServingRuntime"]
+    served = [{"name": "vLLM", "autoSelect": True}]
+    for number, one in enumerate(wanted or [using(runtimes[0])]):
+        name = one["spec"]["predictor"]["model"].get("runtime", "")
+        if not any(r["metadata"]["name"] == name for r in runtimes):
+            # The guide's earlier step made it.
+            extra = runtime(name, supportedModelFormats=served) if name else shipped("kserve-ovms")
+            runtimes = [*runtimes, extra]
+        kinds = [obj["kind"] for obj in children([one, *runtimes, CONNECTION])]
+        assert kinds == ["Service", "Deployment"], number
+
+
+def using(one):
+    """The InferenceService that the guide's next step would write."""
+    model = {
+        "modelFormat": {"name": one["spec"]["supportedModelFormats"][0]["name"]},
+        "runtime": one["metadata"]["name"],
+        "storageUri": "oci://localhost/model:1",
+    }
+    return {
+        "apiVersion": f"{GROUP}/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "next"},
+        "spec": {"predictor": {"model": model}},
+    }

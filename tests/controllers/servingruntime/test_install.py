@@ -1,0 +1,91 @@
+"""What ships with the platform, and that putting it into the API is idempotent."""
+
+import json
+
+import pytest
+
+from motorpool.api import core, schema, serving, structural
+from motorpool.api.kubernetestypes import of as schema_of
+from motorpool.api.meta import ObjectKey, copy_of
+from motorpool.controllers.servingruntime.install import install, shipped_objects, shipped_runtimes
+from tests.memory_client import MemoryClient
+
+NAMESPACE = "redhat-ods-applications"
+# name: main image, Prometheus port, container port, formats that are selected by themselves
+SHIPPED = {
+    "caikit-standalone-runtime": ("caikit-standalone-image", "8086", 8080, ["caikit"]),
+    "caikit-tgis-runtime": ("tgis-image", "3000", None, ["caikit"]),
+    "guardrails-detector-huggingface-runtime": (
+        "guardrails-detector-huggingface-runtime-image", "8080", 8000,
+        ["guardrails-detector-hf-runtime"],
+    ),
+    "kserve-ovms": (
+        "ovms-image", "8888", 8888,
+        ["openvino_ir", "tensorflow", "tensorflow", "paddle", "pytorch"],
+    ),
+    "vllm-cuda-runtime": ("vllm-cuda-image", "8080", 8080, ["vLLM"]),
+    "vllm-gaudi-runtime": ("vllm-gaudi-image", "8080", 8080, []),
+    "vllm-rocm-runtime": ("vllm-rocm-image", "8080", 8080, ["vLLM"]),
+}  # fmt: skip
+
+
+def test_seven_runtimes_ship():
+    assert [r["metadata"]["name"] for r in shipped_runtimes()] == list(SHIPPED)
+
+
+@pytest.mark.parametrize("shipped", shipped_runtimes(), ids=lambda r: r["metadata"]["name"])
+def test_a_shipped_runtime_has_the_known_image_ports_and_formats(shipped):
+    spec = shipped["spec"]
+    container = spec["containers"][0]
+    ports = container.get("ports") or [{}]
+    selected = [f["name"] for f in spec["supportedModelFormats"] if f.get("autoSelect")]
+    found = (container["image"], spec["annotations"]["prometheus.io/port"],
+             ports[0].get("containerPort"), selected)  # fmt: skip
+    assert found == SHIPPED[shipped["metadata"]["name"]]
+    assert container["name"] == "kserve-container"
+    assert spec["annotations"]["prometheus.io/path"] == "/metrics"
+    assert spec["multiModel"] is False
+    assert shipped["metadata"]["labels"] == {"opendatahub.io/dashboard": "true"}
+    assert "openshift.io/display-name" in shipped["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj"),
+    [(k, o) for k, o in shipped_objects(NAMESPACE, cluster_runtimes=True) if k in serving.KINDS],
+    ids=lambda value: getattr(value, "kind", "") or value["metadata"]["name"],
+)
+def test_a_shipped_runtime_passes_admission(kind, obj):
+    assert schema.unknown_fields(obj, schema_of(kind)) == []
+    assert structural.type_errors(obj, schema_of(kind)) == []
+    assert list(kind.validate(obj, None)) == []
+
+
+async def test_a_second_install_writes_nothing():
+    client = MemoryClient()
+    await install(client, NAMESPACE, cluster_runtimes=True)
+    assert len(client.writes) == 16
+    await install(client, NAMESPACE, cluster_runtimes=True)
+    assert len(client.writes) == 16
+
+
+async def test_without_cluster_runtimes_they_must_be_copied():
+    client = MemoryClient()
+    await install(client, NAMESPACE, cluster_runtimes=False)
+    kinds = {kind for kind, _ in client.objects}
+    assert serving.SERVING_RUNTIME in kinds
+    assert serving.CLUSTER_SERVING_RUNTIME not in kinds
+
+
+async def test_what_ships_is_restored_and_what_users_added_stays():
+    client = MemoryClient()
+    await install(client, NAMESPACE, cluster_runtimes=False)
+    config = copy_of(client.kept(core.CONFIG_MAP, NAMESPACE, "inferenceservice-config"))
+    config["data"]["deploy"] = "{}"
+    config["data"]["mine"] = "{}"
+    config["metadata"]["labels"] = {"mine": "1"}
+    await client.update(core.CONFIG_MAP, config)
+    await install(client, NAMESPACE, cluster_runtimes=False)
+    after = client.objects[core.CONFIG_MAP, ObjectKey(NAMESPACE, "inferenceservice-config")]
+    assert json.loads(after["data"]["deploy"]) == {"defaultDeploymentMode": "RawDeployment"}
+    assert after["data"]["mine"] == "{}"
+    assert after["metadata"]["labels"] == {"mine": "1"}

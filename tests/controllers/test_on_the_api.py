@@ -1,0 +1,154 @@
+"""The serving controllers on the API server itself: defaults, server-side apply, the store."""
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+from motorpool.api import core, serving
+from motorpool.api.apps import DEPLOYMENT
+from motorpool.api.conditions import condition_of
+from motorpool.api.errors import Invalid
+from motorpool.api.meta import ObjectKey, copy_of
+from motorpool.apiserver.local import LocalClient
+from motorpool.apiserver.registry import Registry
+from motorpool.base.clock import now
+from motorpool.controllers.inferenceservice.reconcile import controller
+from motorpool.controllers.servingruntime.install import install
+from motorpool.loop.events import EventRecorder
+from motorpool.loop.informer import Informers
+from motorpool.loop.runner import Context, run
+from motorpool.store import Store
+from tests.controllers.inferenceservice.objects import APPLICATIONS, NAMESPACE, isvc
+
+KEY = ObjectKey(NAMESPACE, "resnet")
+READY = {
+    "observedGeneration": 1,
+    "conditions": [
+        {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+    ],
+}
+
+
+@pytest.fixture
+async def client(tmp_path):
+    store = Store.open(tmp_path / "state.db")
+    registry = Registry(store, clock=now, source=random.Random(1))
+    await registry.bootstrap()
+    client = LocalClient(registry)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    await client.create(core.NAMESPACE, namespace)
+    await install(client, APPLICATIONS, cluster_runtimes=True)
+    yield client
+    await store.close()
+
+
+@contextlib.asynccontextmanager
+async def turning(client):
+    informers, events = Informers(client), EventRecorder(client)
+    made = controller(Context(client, informers, events))
+    tasks = [asyncio.ensure_future(one) for one in (informers.run(), run(made), events.run())]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def revision(client):
+    return (await client.list(core.NAMESPACE)).resource_version
+
+
+async def settled(client):
+    before = ""
+    async with asyncio.timeout(5):
+        while before != await revision(client):
+            before = await revision(client)
+            await asyncio.sleep(0.03)
+    return before
+
+
+async def until(check):
+    async with asyncio.timeout(5):
+        while not await check():
+            await asyncio.sleep(0.005)
+
+
+def stored(obj):
+    obj = copy_of(obj)
+    del obj["metadata"]["uid"]
+    return obj
+
+
+async def deployed(client, check=lambda deployment: True):
+    found = [d for d in (await client.list(DEPLOYMENT, NAMESPACE)).items if check(d)]
+    return bool(found)
+
+
+def container_of(deployment):
+    return deployment["spec"]["template"]["spec"]["containers"][0]
+
+
+async def test_a_second_install_writes_nothing_even_by_a_new_process(client):
+    before = await revision(client)
+    await install(client, APPLICATIONS, cluster_runtimes=True)
+    assert await revision(client) == before
+
+
+async def test_the_guides_service_becomes_ready_and_then_nothing_is_written(client):
+    async with turning(client) as made:
+        await client.create(serving.INFERENCE_SERVICE, stored(isvc()))
+        await until(lambda: deployed(client))
+        deployment = await client.get(DEPLOYMENT, NAMESPACE, "resnet-predictor")
+        await client.replace_status(DEPLOYMENT, deployment, READY)
+
+        async def is_ready():
+            obj = await client.get(serving.INFERENCE_SERVICE, *KEY)
+            return (condition_of(obj, "Ready") or {}).get("status") == "True"
+
+        await until(is_ready)
+        before = await settled(client)
+        await made.reconcile(KEY)
+        assert await revision(client) == before
+        service = await client.get(core.SERVICE, NAMESPACE, "resnet-predictor")
+        assert service["spec"]["clusterIP"] == "None"
+
+
+async def test_what_the_user_takes_back_goes_from_the_deployment(client):
+    async with turning(client):
+        wanted = isvc(model={"args": ["--layout=NHWC:NCHW"]}, nodeSelector={"gpu": "a100"})
+        await client.create(serving.INFERENCE_SERVICE, stored(wanted))
+        await until(lambda: deployed(client))
+        await settled(client)
+        changed = copy_of(await client.get(serving.INFERENCE_SERVICE, *KEY))
+        predictor = changed["spec"]["predictor"]
+        del predictor["model"]["args"], predictor["nodeSelector"]
+        await client.update(serving.INFERENCE_SERVICE, changed)
+
+        def is_plain(deployment):
+            pod = deployment["spec"]["template"]["spec"]
+            return "nodeSelector" not in pod and len(container_of(deployment)["args"]) == 9
+
+        await until(lambda: deployed(client, is_plain))
+
+
+async def test_replicas_that_are_left_to_the_user_stay_as_scaled(client):
+    async with turning(client) as made:
+        wanted = stored(isvc())
+        wanted["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": "external"}
+        await client.create(serving.INFERENCE_SERVICE, wanted)
+        await until(lambda: deployed(client))
+        await client.patch(DEPLOYMENT, NAMESPACE, "resnet-predictor", {"spec": {"replicas": 3}})
+        await settled(client)
+        await made.reconcile(KEY)
+        assert await deployed(client, lambda deployment: deployment["spec"]["replicas"] == 3)
+
+
+async def test_a_mistake_is_refused_at_admission(client):
+    wanted = stored(isvc())
+    wanted["spec"]["transformer"] = {"minReplicas": 1}
+    with pytest.raises(Invalid, match="exactly one of"):
+        await client.create(serving.INFERENCE_SERVICE, wanted)

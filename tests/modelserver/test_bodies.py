@@ -1,0 +1,75 @@
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from motorpool.modelserver import bodies
+from motorpool.modelserver.errors import Overloaded, TooLarge
+
+
+class Chunks:
+    """A body as the HTTP server hands it over."""
+
+    def __init__(self, *chunks):
+        self.chunks = chunks
+
+    async def __call__(self):
+        return b"".join(self.chunks)
+
+    async def __aiter__(self):
+        for chunk in self.chunks:
+            yield chunk
+
+
+def scope(length=None):
+    return SimpleNamespace(headers={} if length is None else {"content-length": str(length)})
+
+
+@pytest.mark.parametrize("length", [3, 100_000, None])
+async def test_a_body_is_read_whole(length):
+    content = b"abc" if length is None else bytes(length)
+
+    with bodies.Bodies().open(scope(length)) as body:
+        assert await body.read(Chunks(content[:2], content[2:])) == content
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read():
+    with (
+        bodies.Bodies().open(scope(bodies.BODY_MOST + 1)) as body,
+        pytest.raises(TooLarge, match="at most 1073741824 bytes"),
+    ):
+        await body.read(None)
+
+
+async def test_a_body_that_grows_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(bodies, "BODY_MOST", 10)
+
+    with bodies.Bodies().open(scope()) as body, pytest.raises(TooLarge):
+        await body.read(Chunks(bytes(6), bytes(6)))
+
+
+async def test_all_bodies_together_are_bounded_and_those_that_end_make_room():
+    together = bodies.Bodies()
+    half = Chunks(b"")
+
+    with together.open(scope(bodies.BODY_MOST)) as first:
+        await first.read(half)
+        with together.open(scope(bodies.BODY_MOST)) as second:
+            await second.read(half)
+            with together.open(scope(1)) as third, pytest.raises(Overloaded):
+                await third.read(half)
+        with together.open(scope(1)) as fourth:
+            assert await fourth.read(half) == b""
+
+
+async def test_a_body_that_does_not_come_is_given_up(monkeypatch):
+
+    class Silence(Chunks):
+        async def __aiter__(self):
+            await asyncio.Event().wait()
+            yield b""
+
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.01)
+
+    with bodies.Bodies().open(scope()) as body, pytest.raises(bodies.TooSlow):
+        await body.read(Silence())
