@@ -8,7 +8,7 @@ import pytest
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object
 from motorpool.api.streams import LogOptions
-from motorpool.node.logs import LogReader, NodeStreams
+from motorpool.node.logs import LogReader, NodeStreams, last_words
 from motorpool.node.supervisor import logwriter
 from motorpool.node.supervisor.logwriter import LogFile, LogStream
 
@@ -125,3 +125,17 @@ async def test_there_are_no_logs_for_a_reason(
     with pytest.raises(BadRequest) as caught:
         await anext(streams.logs(pod, container, LogOptions()))
     assert str(caught.value) == message
+
+
+def test_the_last_words_of_a_container_are_bounded(tmp_path):
+    stamp = b"2026-01-01T00:00:00.000000000Z stderr F "
+    log = tmp_path / "0.log"
+    log.write_bytes(b"".join(stamp + b"line %d\n" % n for n in range(200)))
+
+    words = last_words(log).splitlines()
+
+    assert len(words) == 80
+    assert words[-1] == "line 199"
+    log.write_bytes(stamp + b"x" * 5000 + b"\n")
+    assert len(last_words(log)) == 2048
+    assert last_words(tmp_path / "absent.log") == ""

@@ -25,6 +25,9 @@ from motorpool.node.supervisor.logwriter import LOG_FILES_MAX
 
 POLL_S = 0.2
 CHUNK_BYTES = 256 * 1024
+WORDS_LINES_MAX = 80  # the kubelet's limits of a message that is taken from a log
+WORDS_BYTES_MAX = 2048
+WORDS_READ_BYTES = 16 * 1024  # as many lines, with what the file keeps beside them
 
 IsRunning = Callable[[str, str, int], bool]
 """Pod uid, container, run."""
@@ -176,6 +179,18 @@ def tail_offset(path: Path, count: int) -> tuple[int, int]:
                 recent.append(position)
     found = len(recent) - 1
     return recent[0], found
+
+
+def last_words(path: Path) -> str:
+    """The end of a log file as a termination message: 80 lines and 2 KiB at most."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - WORDS_READ_BYTES))
+            lines = _parsed(file.read().splitlines()[-WORDS_LINES_MAX:])
+    except FileNotFoundError:
+        return ""
+    text = _Shown(timestamps=False).text(lines)
+    return text[-WORDS_BYTES_MAX:].decode(errors="replace")
 
 
 class _Shown:

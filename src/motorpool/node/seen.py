@@ -33,6 +33,8 @@ class Run:
     exit_code: int | None  # None with finished_at: how it ended is not known
     signal: int | None
     forked: bool
+    words: str = ""
+    """The end of its log, where it failed and the container asks for that as its message."""
 
     @property
     def pod_uid(self) -> str:
@@ -162,10 +164,14 @@ def failed(seen: Seen, reason: str, message: str, at: float, image: str = "") ->
 
 
 def exited(
-    seen: Seen, code: int | None, signal: int | None, started_at: float, finished_at: float
+    seen: Seen,
+    code: int | None,
+    signal: int | None,
+    started_at: float,
+    finished_at: float,
+    message: str = "",
 ) -> Seen:
     """*code* None: it ran under a supervisor that is gone, and how it ended is not known."""
-    message = ""
     if code is None:
         code, reason = UNKNOWN_EXIT_CODE, "ContainerStatusUnknown"
         message = "The process has ended while nobody could take note of its exit code"
@@ -178,6 +184,13 @@ def exited(
         seen, phase="exited", exit=end, crashes=crashes, started=False, ready=False, unhealthy="",
         stopping=None, started_at=started_at, problem=None,
     )  # fmt: skip
+
+
+def ended(seen: Seen, run: Run) -> Seen:
+    """What a run that is over leaves."""
+    return exited(
+        seen, run.exit_code, run.signal, run.started_at, run.finished_at, message=run.words
+    )
 
 
 def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
@@ -195,9 +208,7 @@ def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
         image_id=str(status.get("imageID") or ""),
     )  # fmt: skip
     if current.finished_at:
-        return exited(
-            seen, current.exit_code, current.signal, current.started_at, current.finished_at
-        )
+        return ended(seen, current)
     same = status.get("restartCount") == current.number
     started = bool(status.get("started")) and same
     return replace(
@@ -220,7 +231,4 @@ def status_of(pod: Object, container: str) -> Object:
 def _end_of(run: Run) -> Exit | None:
     if not run.finished_at:
         return None
-    ended = exited(
-        Seen(run=run.number), run.exit_code, run.signal, run.started_at, run.finished_at
-    )  # fmt: skip
-    return ended.exit
+    return ended(Seen(run=run.number), run).exit

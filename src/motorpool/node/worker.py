@@ -27,6 +27,7 @@ from motorpool.node import machine, seen
 from motorpool.node.command import ConfigError
 from motorpool.node.containers import Containers
 from motorpool.node.hooks import HookFailed, run_hook
+from motorpool.node.logs import last_words
 from motorpool.node.pod import Container, pod_of
 from motorpool.node.probes import Kind, watch
 from motorpool.node.process import ProcessEngine, ProcessError
@@ -100,9 +101,9 @@ class PodWorker:
         if now.run != run.number or now.phase not in ("starting", "running"):
             return
         self._cancel(f"{run.container}/")
-        after = seen.exited(now, run.exit_code, run.signal, run.started_at, run.finished_at)
-        self._note(run.container, after)
         container = self.pod.container(run.container)
+        after = seen.ended(now, self._with_words(container, run))
+        self._note(run.container, after)
         if after.crashes > 1 and machine.waits_to_restart(container, after, self._node.now()):
             message = f"Back-off restarting failed container {container.name} in pod "
             self._tell("Warning", "BackOff", message + self.pod.full_name)
@@ -409,13 +410,22 @@ class PodWorker:
     def _adopt(self, runs: Sequence[Run]) -> None:
         """Takes over what an agent before this one has started."""
         for container in self.pod:
-            own = sorted((r for r in runs if r.container == container.name), key=lambda r: r.number)
+            mine = (r for r in runs if r.container == container.name)
+            own = [self._with_words(container, r) for r in sorted(mine, key=lambda r: r.number)]
             if own:
                 status = seen.status_of(self.obj, container.name)
                 adopted = seen.adopted(own, status, has_startup=container.has_startup_probe)
                 self.seen = self.seen.with_container(container.name, adopted)
 
     # Small things.
+
+    def _with_words(self, container: Container, run: Run) -> Run:
+        """The run, with the end of its log where that is to be its termination message."""
+        asked = container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if not asked or not run.finished_at or run.exit_code == 0:
+            return run
+        path = self.pod_dir / "logs" / run.container / f"{run.number}.log"
+        return replace(run, words=last_words(path))
 
     def _run_id(self, container: str) -> str:
         return run_id(self.pod.uid, container, self.seen.of(container).run)
