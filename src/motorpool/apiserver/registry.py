@@ -75,6 +75,10 @@ class Registry:
 
     # Reading
 
+    async def check(self) -> None:
+        """Raises the ApiError that readers would get."""
+        await self._shelf.find(core.NAMESPACE, "", FIRST_NAMESPACES[0])
+
     async def get(
         self,
         kind: Kind,
