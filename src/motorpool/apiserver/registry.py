@@ -10,8 +10,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, TypeAlias
 
-import structlog
-
 from motorpool.api import apply, core
 from motorpool.api.errors import (
     AlreadyExists,
@@ -31,8 +29,6 @@ from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.store import Store
-
-log = structlog.get_logger(__name__)
 
 CONFLICT_TRIES_MAX = 5
 NAME_TRIES_MAX = 8
@@ -78,6 +74,10 @@ class Registry:
         await upkeep.run(self._shelf, self.clock)
 
     # Reading
+
+    async def check(self) -> None:
+        """Raises the ApiError that readers would get."""
+        await self._shelf.find(core.NAMESPACE, "", FIRST_NAMESPACES[0])
 
     async def get(
         self,

@@ -47,6 +47,7 @@ def prepare_create(kind: Kind, new: Object, *, namespace: str, uid: str, moment:
         metadata["generation"] = 1
     if kind.has_status:
         new.pop("status", None)
+    _drop_empty(metadata)
 
 
 def prepare_update(kind: Kind, old: Object, new: Object, subresource: str) -> Object:
@@ -83,6 +84,14 @@ def _keep_server_metadata(old: Object, new: Object) -> None:
     for name in SERVER_METADATA:
         copy_or_drop(old["metadata"], metadata, name)
     metadata.pop("selfLink", None)
+    _drop_empty(metadata)
+
+
+def _drop_empty(metadata: Object) -> None:
+    """No labels and an empty map of labels are the same; the API writes neither."""
+    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
 
 
 def copy_or_drop(source: Object, target: Object, name: str) -> None:
