@@ -4,7 +4,8 @@ A row's value is the object as JSON, then, on a second line, its ``managedFields
 large as the object itself, and few look at them: clients over HTTP, and writes, which record who
 owns what. So there are two forms of an object. The *bare* one lacks them; it is decoded once per
 revision and then shared by everyone who reads that revision. The *full* one is a bare one, shared
-below its metadata, with them. The resourceVersion is the row's revision and is in no value.
+below its metadata, with them; where it is only shown, they stay the bytes that they are. The
+resourceVersion is the row's revision and is in no value.
 """
 
 from collections import OrderedDict
@@ -52,6 +53,10 @@ def bare(obj: Object) -> Object:
     return {**obj, "metadata": kept}
 
 
+def _with_ownership(obj: Object, owned: Any) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], _OWNERSHIP: owned}}
+
+
 class ObjectMemory:
     """Bare objects by revision; the least recently used are forgotten."""
 
@@ -63,17 +68,20 @@ class ObjectMemory:
         """The shared bare object of *row*."""
         found = self.recall(row.revision)
         if found is None:
-            found = _decoder.decode(row.value.partition(b"\n")[0])
-            self._remember(row.revision, found, len(row.value))
+            value = row.value.partition(b"\n")[0]
+            found = _decoder.decode(value)
+            self._remember(row.revision, found, len(value))
         return found
 
     def full(self, row: Row) -> Object:
-        """The object of *row* with its ownership."""
-        obj = self.of(row)
+        """The object of *row* with its ownership, to make another one of it."""
         owned = row.value.partition(b"\n")[2]
-        if not owned:
-            return obj
-        return {**obj, "metadata": {**obj["metadata"], _OWNERSHIP: _decoder.decode(owned)}}
+        return _with_ownership(self.of(row), _decoder.decode(owned)) if owned else self.of(row)
+
+    def shown(self, row: Row) -> Object:
+        """The object of *row* with its ownership, to be encoded as JSON and for nothing else."""
+        owned = row.value.partition(b"\n")[2]
+        return _with_ownership(self.of(row), msgspec.Raw(owned)) if owned else self.of(row)
 
     def recall(self, revision: int) -> Object | None:
         found = self._objects.get(revision)
@@ -85,7 +93,7 @@ class ObjectMemory:
     def keep(self, row: Row, obj: Object) -> Object:
         """Remembers *obj*, which *row* was made of; returns it as it now is, in full."""
         full = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(row.revision)}}
-        self._remember(row.revision, bare(full), len(row.value))
+        self._remember(row.revision, bare(full), len(row.value.partition(b"\n")[0]))
         return full
 
     def _remember(self, revision: int, obj: Object, size: int) -> None:

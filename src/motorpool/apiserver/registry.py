@@ -5,11 +5,9 @@ else read again. Rules: what comes out of the registry is shared and must not be
 in belongs to the registry from then on.
 """
 
-import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
 import structlog
@@ -17,16 +15,16 @@ import structlog
 from motorpool.api import apply, core
 from motorpool.api.errors import (
     AlreadyExists,
-    ApiError,
     FieldError,
     InternalError,
     NotFound,
 )
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
-from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
+from motorpool.apiserver import admission, deletion, hooks, refusals, strategy, upkeep
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
+from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
@@ -40,12 +38,6 @@ CONFLICT_TRIES_MAX = 5
 NAME_TRIES_MAX = 8
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-
-UPKEEP_PERIOD_S = 60.0
-HISTORY_S = 600.0
-HISTORY_REVISIONS_MAX = 20_000
-EVENT_LIFE = timedelta(hours=1)
-PRUNED_EVENTS_MAX = 1000
 
 Change: TypeAlias = Callable[[Object], Object]
 """Makes what a client wants out of what there is; leaves its argument alone."""
@@ -83,18 +75,7 @@ class Registry:
 
     async def run(self) -> None:
         """Keeps the store small, until cancelled."""
-        while True:
-            try:
-                await self.tidy()
-            except ApiError as error:
-                log.warning("upkeep of the store failed", error=str(error))
-            await asyncio.sleep(UPKEEP_PERIOD_S)
-
-    async def tidy(self) -> None:
-        """Forgets old history and old events once."""
-        oldest = (self.clock() - EVENT_LIFE).timestamp()
-        await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
-        await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
+        await upkeep.run(self._shelf, self.clock)
 
     # Reading
 
@@ -107,10 +88,10 @@ class Registry:
         resource_version: str = "",
         full: bool = True,
     ) -> Object:
-        """Raises NotFound. *full* is with who owns what."""
+        """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
         if resource_version:
             await self._shelf.reach(resource_version)
-        return await self._shelf.get(kind, namespace, name, full=full)
+        return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
 
     def shared(self, obj: Object) -> Object:
         """*obj* without who owns what, as all readers of its revision share it."""
@@ -238,7 +219,7 @@ class Registry:
     ) -> Deleted:
         """Removes the object, or marks it where something holds it."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name, full=True)
+            old = await self._shelf.get(kind, namespace, name, form="full")
             check_preconditions(kind, old, options)
             if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
                 raise refusals.namespace_protected(kind, name)
@@ -340,7 +321,7 @@ class Registry:
     ) -> Object:
         """Stores what *change* makes of the object; what it gives is a copy of its own."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name, full=True)
+            old = await self._shelf.get(kind, namespace, name, form="full")
             new = self._changed(kind, old, change(old), options, subresource, applies=applies)
             if new is old or options.dry_run:
                 return new
@@ -379,31 +360,10 @@ class Registry:
         admission.check(kind, new, old)
         new = strategy.ordered(kind, new)
         if not applies:
-            new = self._tracked(kind, old, new, options, subresource)
+            new = tracked(
+                kind, old, new, options, moment=rfc3339(self.clock()), subresource=subresource
+            )
         return old if new == old else new
-
-    def _tracked(
-        self,
-        kind: Kind,
-        old: Object | None,
-        new: Object,
-        options: WriteOptions,
-        subresource: str = "",
-    ) -> Object:
-        """*new* with who owns what after this update or creation."""
-        if not options.tracked:
-            if old is not None:
-                strategy.copy_or_drop(old["metadata"], new["metadata"], "managedFields")
-            return new
-        return apply.track(
-            old,
-            new,
-            manager=options.manager,
-            operation="Update",
-            kind=kind,
-            now=rfc3339(self.clock()),
-            subresource=subresource,
-        )
 
     async def _rescale(
         self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions

@@ -5,7 +5,7 @@ What comes out is shared and must not be changed; what goes in is shared from th
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from motorpool.api.errors import ApiError, InternalError, ServiceUnavailable
 from motorpool.api.kinds import Kind
@@ -33,6 +33,7 @@ PAGE_SIZE = 500
 
 
 Show: TypeAlias = Callable[[Row], Object]
+Form: TypeAlias = Literal["bare", "shown", "full"]
 
 
 class Stale(Exception):
@@ -56,7 +57,7 @@ class Shelf:
         return self._store.revision
 
     async def find(
-        self, kind: Kind, namespace: str, name: str, *, full: bool = False
+        self, kind: Kind, namespace: str, name: str, *, form: Form = "bare"
     ) -> Object | None:
         try:
             row = await self._store.get(key_of(kind, namespace, name))
@@ -64,11 +65,16 @@ class Shelf:
             raise broken(error) from error
         if row is None:
             return None
-        return self._memory.full(row) if full else self._memory.of(row)
+        match form:
+            case "full":
+                return self._memory.full(row)
+            case "shown":
+                return self._memory.shown(row)
+        return self._memory.of(row)
 
-    async def get(self, kind: Kind, namespace: str, name: str, *, full: bool = False) -> Object:
+    async def get(self, kind: Kind, namespace: str, name: str, *, form: Form = "bare") -> Object:
         """Raises NotFound."""
-        found = await self.find(kind, namespace, name, full=full)
+        found = await self.find(kind, namespace, name, form=form)
         if found is None:
             raise refusals.not_found(kind, name)
         return found
@@ -135,12 +141,12 @@ class Shelf:
         limit = 0 if options.resource_version == "0" else options.limit
         exact = options.match == "Exact" or (limit > 0 and revision > 0 and not options.match)
         if after is None and wanted.name and not exact and (namespace or not kind.namespaced):
-            found = await self.find(kind, namespace, wanted.name, full=options.full)
+            found = await self.find(kind, namespace, wanted.name, form=_form(options.full))
             items = [found] if found is not None and wanted.matches(found) else []
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
         try:
-            show = self._memory.full if options.full else self._memory.of
+            show = self._memory.shown if options.full else self._memory.of
             return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
             raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
@@ -227,6 +233,10 @@ class Shelf:
             await self._store.compact(keep_s=keep_s, keep_revisions=keep_revisions)
         except StoreError as error:
             raise broken(error) from error
+
+
+def _form(full: bool) -> Form:
+    return "shown" if full else "bare"
 
 
 def _place(kind: Kind, obj: Object) -> tuple[str, int]:

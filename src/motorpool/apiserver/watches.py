@@ -35,7 +35,7 @@ class Follower:
         self._memory = memory
         self._kind = kind
         self._wanted = wanted
-        self._show = memory.full if full else memory.of
+        self._show = memory.shown if full else memory.of
 
     async def events(
         self, prefix: str, after: int, bookmark_s: float | None
