@@ -17,6 +17,8 @@ from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object
 from motorpool.base.processes import identity_of
 from motorpool.images.reference import parse
+from motorpool.node.process import stop_pods
+from motorpool.node.supervisor import protocol
 from tests.node.conftest import Platform, exists, pod, shell, until
 
 pytestmark = pytest.mark.slow
@@ -423,3 +425,42 @@ async def test_a_modelcar_is_served_by_a_forked_model_server(platform: Platform)
     assert list(platform.images.owners().values()) == [["uid-web"]]
     await platform.delete()
     assert not any(platform.images.owners().values())
+
+
+async def test_a_killed_supervisor_changes_nothing_for_a_pod(platform: Platform) -> None:
+    await with_pages(platform)
+    await platform.create(web())
+    status = await platform.ready()
+    pid, supervisor = platform.pid(), supervisor_pid(platform.data_dir)
+    os.kill(supervisor, signal.SIGKILL)
+    await until(lambda: supervisor_pid(platform.data_dir) not in (0, supervisor))
+    assert await asyncio.to_thread(fetch, status["podIP"]) == "hello"
+    assert platform.is_ready()
+    assert (platform.pid(), platform.container()["restartCount"]) == (pid, 0)
+    await platform.delete()
+    assert identity_of(pid) is None
+
+
+def supervisor_pid(data_dir: Path) -> int:
+    """0 while there is none."""
+    try:
+        with protocol.connect(data_dir) as connection, connection.makefile() as file:
+            connection.sendall(protocol.encoded({"seq": 1, "do": "list"}))
+            return int(json.loads(file.readline())["ok"]["pid"])
+    except (OSError, ValueError):
+        return 0
+
+
+async def test_what_was_stopped_with_the_platform_starts_at_once_with_it(
+    platform: Platform,
+) -> None:
+    await with_pages(platform)
+    await platform.create(web())
+    for life in (1, 2, 3):
+        await platform.ready()
+        await platform.stop()
+        assert await stop_pods(platform.data_dir)
+        platform.start()
+        await until(lambda life=life: platform.container()["restartCount"] == life)
+    await platform.ready()
+    assert platform.container()["lastState"]["terminated"]["exitCode"] == 143
