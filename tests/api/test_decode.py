@@ -1,4 +1,8 @@
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from motorpool.api.decode import PATCHES, decode, decode_patch
 from motorpool.api.errors import BadRequest, UnsupportedMediaType
@@ -263,3 +267,42 @@ def test_delete_options_are_read_whatever_version_they_claim():
 def test_protobuf_that_is_cut_or_wrong_is_a_bad_request(body):
     with pytest.raises(BadRequest):
         decode(body, PROTOBUF)
+
+
+FIELDS = st.recursive(
+    st.integers(0, 2**64 - 1) | st.binary(max_size=6) | st.text(max_size=3),
+    lambda inner: st.lists(st.tuples(st.integers(1, 30), inner), max_size=4),
+    max_leaves=15,
+)
+
+
+def message(fields):
+    """Hypothesis' tree as fields of a message."""
+    if not isinstance(fields, list):
+        return fields
+    return [field(number, message(value)) for number, value in fields]
+
+
+@given(
+    st.sampled_from([("v1", "Pod"), ("apps/v1", "Deployment"), ("v1", "Event")]),
+    st.lists(st.tuples(st.integers(1, 5), FIELDS), max_size=4),
+)
+def test_any_protobuf_message_is_read_or_refused(kind, fields):
+    body = envelope(*kind, *message(fields))
+
+    with suppress(BadRequest):
+        assert decode(body, PROTOBUF).object["kind"] == kind[1]
+
+
+@given(st.sampled_from(["application/json", "application/yaml", PROTOBUF]), st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(content_type, body):
+    with suppress(BadRequest):
+        assert isinstance(decode(body, content_type).object, dict)
+    with suppress(BadRequest):
+        assert isinstance(decode(b"k8s\0" + body, content_type).object, dict)
+
+
+@given(st.text("ab:-{}[]&*!'\"# \n1.<", max_size=30))
+def test_any_yaml_is_read_or_refused(text):
+    with suppress(BadRequest):
+        decode(text.encode(), "application/yaml", find_duplicates=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motorpool.api import apps, schema
-from motorpool.api.errors import BadRequest, Invalid, Unclassified
+from motorpool.api.errors import BadRequest, Invalid, RequestEntityTooLarge, Unclassified
 from motorpool.api.patch import json_patch, merge_patch, strategic_merge_patch
 
 JSON = st.recursive(
@@ -61,6 +61,13 @@ def test_an_operation_that_does_not_fit_is_unprocessable(operation):
 def test_too_many_operations_are_refused():
     with pytest.raises(BadRequest):
         json_patch({}, [{"op": "test", "path": "/a"}] * 10_001)
+
+
+def test_copies_into_itself_are_bounded():
+    operations = [{"op": "copy", "from": "", "path": f"/x{i}"} for i in range(64)]
+
+    with pytest.raises(RequestEntityTooLarge):
+        json_patch({"a": "some text"}, operations)
 
 
 @given(JSON, JSON)
@@ -215,3 +222,30 @@ def test_directives_on_maps_and_primitive_lists(patch, metadata):
 
 def test_a_kind_gives_its_schema():
     assert apps.DEPLOYMENT.schema() is DEPLOYMENT
+
+
+ENVIRONMENTS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from("XYZ")}, optional={"value": st.text(max_size=2)}
+    ),
+    unique_by=lambda variable: variable["name"],
+)
+POD_PATCHES = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from("abc")},
+        optional={
+            "image": st.none() | st.text(max_size=2),
+            "env": ENVIRONMENTS,
+            "$patch": st.just("delete"),
+        },
+    ),
+    unique_by=lambda container: container["name"],
+)
+
+
+@given(POD_PATCHES)
+def test_a_strategic_patch_twice_is_a_strategic_patch_once(containers):
+    patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+    once = strategic_merge_patch(deployment(), patch, DEPLOYMENT)
+
+    assert strategic_merge_patch(once, patch, DEPLOYMENT) == once

@@ -6,7 +6,7 @@ from motorpool.api import apps, core, discovery, scheme
 from motorpool.api.duration import duration, since
 from motorpool.api.jsonpath import BadPath, find
 from motorpool.api.kinds import Kind
-from motorpool.api.tables import json_path_column, table
+from motorpool.api.tables import columns_of, json_path_column, table
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -299,6 +299,14 @@ def test_every_kind_shows_an_empty_object(kind):
     shown = cells(kind, {"metadata": {"name": "bare"}})
 
     assert "bare" in shown
+
+
+@pytest.mark.parametrize("kind", scheme.KINDS, ids=lambda kind: kind.kind)
+def test_no_column_is_shown_twice(kind):
+    shown = [column.name for column in columns_of(kind)]
+
+    assert len(set(shown)) == len(shown)
+    assert shown.count("Name") == 1
 
 
 WIDGET = Kind(

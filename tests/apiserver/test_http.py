@@ -186,3 +186,14 @@ async def test_openapi_documents_are_kept_by_their_hash(http):
 async def test_head_has_no_body(http):
     answer = await http.head("/")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_health_is_being_able_to_read_the_store(http, store):
+    verbose = await http.get("/livez", params={"verbose": ""})
+    assert verbose.text.splitlines() == ["[+]ping ok", "[+]store ok", "livez check passed"]
+    assert (await http.get("/readyz/ping")).text == "ok"
+    await store.close()
+    for check in ("healthz", "livez", "readyz"):
+        answer = await http.get(f"/{check}")
+        assert answer.status_code == 500
+        assert "[-]store failed: the server is shutting down" in answer.text

@@ -88,6 +88,14 @@ async def test_a_manifest_is_applied_once_and_is_unchanged_then(kubectl):
     assert "deployment.apps/web configured" in await kubectl("apply -f -", stdin=changed)
 
 
+async def test_a_replaced_manifest_differs_in_nothing(kubectl):
+    text = manifest(config_map(), deployment())
+    await kubectl("create -f -", stdin=text)
+    assert (await kubectl("replace -f -", stdin=text)).count(" replaced\n") == 2
+    assert await kubectl("diff -f -", stdin=text) == ""
+    assert (await kubectl("diff --server-side -f -", stdin=text)) == ""
+
+
 async def test_what_is_created_twice_is_refused(kubectl):
     text = manifest(config_map())
     assert await kubectl("create -f -", stdin=text) == "configmap/a created\n"
@@ -199,7 +207,7 @@ async def test_an_unknown_field_is_refused(kubectl):
 async def test_kinds_are_explained_and_listed(kubectl):
     explained = await kubectl("explain deployment.spec.replicas")
     assert "FIELD: replicas <integer>" in explained
-    assert "KIND:       InferenceService" in await kubectl("explain isvc")
+    assert "canaryTrafficPercent" in await kubectl("explain isvc.spec.predictor")
     resources = await kubectl("api-resources")
     assert "inferenceservices" in resources
     assert "serving.kserve.io/v1beta1" in await kubectl("api-versions")

@@ -8,6 +8,8 @@ from motorpool.api import core
 from motorpool.api.errors import InternalError, NotFound
 from motorpool.apiserver.local import LocalClient
 from motorpool.apiserver.registry import Registry
+from motorpool.apiserver.shelf import Shelf
+from motorpool.apiserver.upkeep import tidy
 from motorpool.store import Store
 from tests.apiserver.objects import config_map
 
@@ -24,7 +26,7 @@ async def test_a_full_disk_is_told_and_outlived(tmp_path):
     await store.close()
 
 
-async def test_events_go_after_an_hour(registry, local_client, clock):
+async def test_events_go_after_an_hour(store, local_client, clock):
 
     event = {
         "metadata": {"name": "e", "namespace": "default"},
@@ -32,9 +34,9 @@ async def test_events_go_after_an_hour(registry, local_client, clock):
     }
     await local_client.create(core.EVENT, event)
     clock.moment = datetime.now(UTC)
-    await registry.tidy()
+    await tidy(Shelf(store), clock)
     assert await local_client.get(core.EVENT, "default", "e")
     clock.forward(minutes=61)
-    await registry.tidy()
+    await tidy(Shelf(store), clock)
     with pytest.raises(NotFound):
         await local_client.get(core.EVENT, "default", "e")

@@ -215,3 +215,12 @@ async def test_a_service_gets_an_address_that_it_keeps(http):
     assert "already allocated" in refusal(await http.post(services, json=taken))[2]
     await http.delete(f"{services}/s")
     assert (await created(http, services, taken))["spec"]["clusterIP"] == address
+
+
+async def test_empty_metadata_is_as_good_as_none(http):
+    obj = config_map()
+    obj["metadata"] |= {"labels": {}, "annotations": {}, "finalizers": []}
+    made = await created(http, MAPS, obj)
+    assert not {"labels", "annotations", "finalizers"} & set(made["metadata"])
+    put = await http.put(f"{MAPS}/a", json=obj)
+    assert put.json()["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]

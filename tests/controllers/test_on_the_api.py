@@ -119,17 +119,18 @@ async def test_the_guides_service_becomes_ready_and_then_nothing_is_written(clie
 
 async def test_what_the_user_takes_back_goes_from_the_deployment(client):
     async with turning(client):
-        wanted = isvc(model={"args": ["--layout=NHWC:NCHW"]})
+        wanted = isvc(model={"args": ["--layout=NHWC:NCHW"]}, nodeSelector={"gpu": "a100"})
         await client.create(serving.INFERENCE_SERVICE, stored(wanted))
         await until(lambda: deployed(client))
         await settled(client)
         changed = copy_of(await client.get(serving.INFERENCE_SERVICE, *KEY))
         predictor = changed["spec"]["predictor"]
-        del predictor["model"]["args"]
+        del predictor["model"]["args"], predictor["nodeSelector"]
         await client.update(serving.INFERENCE_SERVICE, changed)
 
         def is_plain(deployment):
-            return len(container_of(deployment)["args"]) == 9
+            pod = deployment["spec"]["template"]["spec"]
+            return "nodeSelector" not in pod and len(container_of(deployment)["args"]) == 9
 
         await until(lambda: deployed(client, is_plain))
 

@@ -22,7 +22,11 @@ def platform(tmp_path_factory):
 
 
 def inference_service(name, **model):
-    base = {"modelFormat": {"name": "openvino_ir"}, "storageUri": "oci://localhost/absent:1"}
+    base = {
+        "modelFormat": {"name": "openvino_ir"},
+        "protocolVersion": "v2",
+        "storageUri": "oci://localhost/absent:1",
+    }
     return yaml.safe_dump(
         {
             "apiVersion": "serving.kserve.io/v1beta1",
@@ -69,7 +73,7 @@ def test_an_unknown_field_is_named_with_its_path(platform):
 def test_an_unknown_field_of_a_built_in_kind_is_named_too(platform):
     said = apply(
         platform,
-        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {portz: [], ports: [{port: 80}]}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {portz: [], ports: [{port: 1}]}",
     )
 
     assert 'unknown field "spec.portz"' in said

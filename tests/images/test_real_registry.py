@@ -173,3 +173,26 @@ def test_a_registry_with_passwords_takes_those_of_a_login(
         digest = store.push(name)
 
         assert ImageStore(tmp_path / "other").pull(name).digest == digest
+
+
+def test_tls_is_verified_on_this_machine_too(
+    store: ImageStore, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = program("openssl")
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    run(
+        openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1", "-days", "1",
+        "-addext", "subjectAltName=IP:127.0.0.1",
+    )  # fmt: skip
+    monkeypatch.setattr("motorpool.images.registry.TRIES_MAX", 1)
+    with running_registry(tmp_path, tls={"certificate": certificate, "key": key}) as secure:
+        name = parse(f"{secure.host}/me/model:1")
+        store.build(model, name)
+        with pytest.raises(ImageError, match="CERTIFICATE_VERIFY_FAILED"):
+            store.push(name)
+
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        digest = store.push(name)
+
+        assert ImageStore(tmp_path / "other").pull(name).digest == digest

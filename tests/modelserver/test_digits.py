@@ -51,7 +51,7 @@ def test_the_example_stays_small():
 
 def test_the_manifests_name_each_other():
     runtime, service, route = (
-        yaml.safe_load((DIGITS / f"{name}.yaml").read_text())
+        yaml.safe_load((DIGITS / "manifests" / f"{name}.yaml").read_text())
         for name in ("servingruntime", "inferenceservice", "route")
     )
 

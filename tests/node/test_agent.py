@@ -16,6 +16,9 @@ from motorpool.api import core
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object
 from motorpool.base.processes import identity_of
+from motorpool.images.reference import parse
+from motorpool.node.process import stop_pods
+from motorpool.node.supervisor import protocol
 from tests.node.conftest import Platform, exists, pod, shell, until
 
 pytestmark = pytest.mark.slow
@@ -364,3 +367,100 @@ async def test_the_node_and_its_lease_are_there(platform: Platform) -> None:
     ready = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert ready[0]["status"] == "True"
     assert int(node["status"]["capacity"]["pods"]) >= 250
+
+
+async def test_a_sidecar_runs_beside_and_ends_last(platform: Platform) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    script = "trap 'echo {0} >> /v/ends; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+    await platform.create(
+        pod(
+            "web",
+            shell(script.format("main"), **mount),
+            initContainers=[shell(script.format("side"), "side", restartPolicy="Always", **mount)],
+            volumes=[{"name": "v", "hostPath": {"path": str(platform.data_dir)}}],
+        )
+    )
+    await platform.ready()
+    await until_up(platform, "web")
+    assert platform.container(name="side")["started"]
+    await platform.delete(grace_s=5)
+    assert (platform.data_dir / "ends").read_text() == "main\nside\n"
+
+
+async def test_hooks_run_after_the_start_and_before_the_end(platform: Platform) -> None:
+    hooks = {
+        "postStart": {"exec": {"command": ["/bin/sh", "-c", "touch /v/started"]}},
+        "preStop": {"exec": {"command": ["/bin/sh", "-c", "touch /v/stopping"]}},
+    }
+    await platform.create(
+        pod(
+            "web",
+            shell("sleep 60", lifecycle=hooks, volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+            volumes=[{"name": "v", "hostPath": {"path": str(platform.data_dir)}}],
+        )
+    )
+    await platform.ready()
+    await until(lambda: exists(f"{platform.data_dir}/started"))
+    await platform.delete()
+    assert exists(f"{platform.data_dir}/stopping")
+
+
+async def test_a_modelcar_is_served_by_a_forked_model_server(platform: Platform) -> None:
+    model = Path(__file__).parents[2] / "examples/digits/model"
+    await asyncio.to_thread(platform.images.build, model, parse("localhost/digits:test"))
+    container = {
+        "name": "kserve-container",
+        "image": "quay.io/modh/openvino_model_server:stable",
+        "args": ["--model_name=digits", "--model_path=/mnt/models", "--rest_port=8080",
+                 "--port=8001", "--rest_bind_address=0.0.0.0"],
+        "volumeMounts": [{"name": "models", "mountPath": "/mnt/models", "subPath": "models"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/models/digits/ready", "port": 8080}},
+    }  # fmt: skip
+    volume = {"name": "models", "image": {"reference": "localhost/digits:test"}}
+    await platform.create(pod("web", container, volumes=[volume]))
+    await until(platform.is_ready, timeout_s=30)
+    record = platform.data_dir / "pods/uid-web/run/kserve-container.0.json"
+    assert json.loads(record.read_text())["forked"]
+    assert "available" in await platform.logs()
+    assert list(platform.images.owners().values()) == [["uid-web"]]
+    await platform.delete()
+    assert not any(platform.images.owners().values())
+
+
+async def test_a_killed_supervisor_changes_nothing_for_a_pod(platform: Platform) -> None:
+    await with_pages(platform)
+    await platform.create(web())
+    status = await platform.ready()
+    pid, supervisor = platform.pid(), supervisor_pid(platform.data_dir)
+    os.kill(supervisor, signal.SIGKILL)
+    await until(lambda: supervisor_pid(platform.data_dir) not in (0, supervisor))
+    assert await asyncio.to_thread(fetch, status["podIP"]) == "hello"
+    assert platform.is_ready()
+    assert (platform.pid(), platform.container()["restartCount"]) == (pid, 0)
+    await platform.delete()
+    assert identity_of(pid) is None
+
+
+def supervisor_pid(data_dir: Path) -> int:
+    """0 while there is none."""
+    try:
+        with protocol.connect(data_dir) as connection, connection.makefile() as file:
+            connection.sendall(protocol.encoded({"seq": 1, "do": "list"}))
+            return int(json.loads(file.readline())["ok"]["pid"])
+    except (OSError, ValueError):
+        return 0
+
+
+async def test_what_was_stopped_with_the_platform_starts_at_once_with_it(
+    platform: Platform,
+) -> None:
+    await with_pages(platform)
+    await platform.create(web())
+    for life in (1, 2, 3):
+        await platform.ready()
+        await platform.stop()
+        assert await stop_pods(platform.data_dir)
+        platform.start()
+        await until(lambda life=life: platform.container()["restartCount"] == life)
+    await platform.ready()
+    assert platform.container()["lastState"]["terminated"]["exitCode"] == 143

@@ -46,10 +46,8 @@ def decode(
     UnsupportedMediaType.
     """
     media = media_type(content_type) or JSON
-    if media == JSON:
-        problem, decoded = _json(body, find_duplicates)
-    elif media == YAML:
-        problem, decoded = _yaml(body, find_duplicates)
+    if media in (JSON, YAML):
+        problem, decoded = _text_object(body, media, find_duplicates)
     elif media == PROTOBUF:
         problem, decoded = _protobuf(body)
     else:
@@ -128,12 +126,18 @@ def _plain_json(body: bytes, find_duplicates: bool) -> tuple[str, Decoded]:
     return "", Decoded(value, _duplicates_of(body) if find_duplicates else [])
 
 
-def _json(body: bytes, find_duplicates: bool) -> tuple[str, Decoded]:
-    problem, decoded = _plain_json(body, find_duplicates)
+_NOT_AN_OBJECT = (
+    "json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string "
+    '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}'
+)
+
+
+def _text_object(body: bytes, media: str, find_duplicates: bool) -> tuple[str, Decoded]:
+    """A JSON or YAML body, which must be a map."""
+    read = _yaml if media == YAML else _plain_json
+    problem, decoded = read(body, find_duplicates)
     if not problem and not isinstance(decoded.object, dict):
-        what = gojson.type_name(decoded.object)
-        problem = f"json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string"
-        problem += ' "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        problem = _NOT_AN_OBJECT.format(what=gojson.type_name(decoded.object))
     if problem:
         return f"couldn't get version/kind; json parse error: {problem}", _NOTHING
     return "", decoded
@@ -192,5 +196,5 @@ def _yaml(body: bytes, find_duplicates: bool) -> tuple[str, Decoded]:
     try:
         value, duplicates = yamlbody.load(body, nodes_max=YAML_NODES_MAX)
     except yamlbody.YamlError as error:
-        return f"couldn't get version/kind; json parse error: {error}", _NOTHING
+        return str(error), _NOTHING
     return "", Decoded(value, duplicates if find_duplicates else [])

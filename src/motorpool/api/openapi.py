@@ -41,6 +41,21 @@ _SMALL_TYPES: dict[str, Schema] = {
     },
 }
 
+_ABOUT = {
+    "ConfigMap": "Settings as keys and values, for pods to read.",
+    "Deployment": "Keeps a number of equal pods, and replaces them step by step.",
+    "EndpointSlice": "Where the pods behind a Service answer.",
+    "Event": "Something that happened to an object.",
+    "Lease": "Who holds a role, and until when.",
+    "Namespace": "A scope for names.",
+    "Node": "A machine that runs pods.",
+    "Pod": "Containers that run together and share an address.",
+    "ReplicaSet": "Keeps a number of pods of one template.",
+    "Secret": "Confidential keys and values, for pods to read.",
+    "Service": "One address for a changing set of pods.",
+    "ServiceAccount": "Who a pod is to the API.",
+}
+
 _SELECTION = ("allowWatchBookmarks:boolean", "continue", "fieldSelector", "labelSelector",
               "limit:integer", "resourceVersion", "resourceVersionMatch",
               "sendInitialEvents:boolean", "timeoutSeconds:integer", "watch:boolean")  # fmt: skip
@@ -95,6 +110,8 @@ class _Types:
     def add_kind(self, kind: Kind) -> str:
         name = type_name(kind)
         schema = self._written(schemas.of(kind), is_root=True)
+        if kind.kind in _ABOUT:
+            schema.setdefault("description", _ABOUT[kind.kind])
         schema[_GVK] = [_gvk(kind)]
         self.found[name] = schema
         gvk = _gvk(kind)

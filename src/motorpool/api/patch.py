@@ -14,12 +14,15 @@ A strategic merge patch needs the kind's schema: which lists merge, and by which
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from motorpool.api import gojson
-from motorpool.api.errors import BadRequest, Invalid, Unclassified
+from motorpool.api.errors import BadRequest, Invalid, RequestEntityTooLarge, Unclassified
 from motorpool.api.kinds import Schema
 from motorpool.api.meta import Object
 
 JSON_PATCH_OPERATIONS_MAX = 10_000
+COPIED_BYTES_MAX = 3 * 1024 * 1024  # a few copies of the whole into itself would fill any memory
 
 _REPLACE, _DELETE, _MERGE = "replace", "delete", "merge"
 _ORDER = "$setElementOrder/"
@@ -47,13 +50,26 @@ def json_patch(obj: Any, operations: Sequence[Any]) -> Any:
                 "handlers.jsonPatchOp"
             )
     try:
+        copied_bytes = 0
         for operation in operations:
+            if operation.get("op") == "copy":
+                source = _found(obj, _pointer(operation.get("from")))
+                copied_bytes += len(msgspec.json.encode(source))
+                _check_copied(copied_bytes)
             obj = _applied(obj, operation)
     except _CannotPatch as error:
         raise Invalid(
             "the server rejected our request due to an error in our request", details={}
         ) from error
     return obj
+
+
+def _check_copied(size: int) -> None:
+    if size > COPIED_BYTES_MAX:
+        raise RequestEntityTooLarge(
+            "Unable to complete the copy, the accumulated size increase of copy is "
+            f"{size}, exceeding the limit {COPIED_BYTES_MAX}"
+        )
 
 
 def _applied(obj: Any, operation: Object) -> Any:

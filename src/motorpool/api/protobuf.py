@@ -64,8 +64,8 @@ def decode(body: bytes) -> Object:
     raw = memoryview(b"")
     for number, value in _wire(view):
         if number == 1 and isinstance(value, memoryview):
-            type_meta = {n: bytes(v).decode() for n, v in _wire(value) if not isinstance(v, int)}
-            api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
+            type_meta = _parts(value)
+            api_version, kind = _text(type_meta, 1), _text(type_meta, 2)
         elif number == 2 and isinstance(value, memoryview):
             raw = value
     message = _message_name(api_version, kind)
@@ -161,10 +161,7 @@ def _value(wire_value: int | memoryview, kind: str, depth: int) -> Any:
             raise ProtobufError(f"proto: wrong wireType for a field of type {kind}")
         return wire_value - (1 << 64) if wire_value >> 63 else wire_value
     if kind == "string":
-        try:
-            return bytes(wire_value).decode()
-        except UnicodeDecodeError as error:
-            raise ProtobufError("proto: a string is not valid UTF-8") from error
+        return _decoded(bytes(wire_value))
     if kind == "bytes":
         return base64.b64encode(wire_value).decode()
     if kind in ("bool", "int32", "int64"):
@@ -176,57 +173,78 @@ def _value(wire_value: int | memoryview, kind: str, depth: int) -> Any:
     return value.get("items", []) if kind.endswith((".ExtraValue", ".Verbs")) else value
 
 
-def _parts(view: memoryview) -> dict[int, Any]:
+def _parts(view: memoryview) -> dict[int, int | memoryview]:
     return dict(_wire(view))
 
 
+def _bytes(parts: dict[int, int | memoryview], number: int) -> bytes:
+    value = parts.get(number, b"")
+    if isinstance(value, int):  # bytes(value) would be that many zeros
+        raise ProtobufError("proto: wrong wireType for a field of type bytes")
+    return bytes(value)
+
+
+def _text(parts: dict[int, int | memoryview], number: int) -> str:
+    return _decoded(_bytes(parts, number))
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise ProtobufError("proto: a string is not valid UTF-8") from error
+
+
+def _integer(parts: dict[int, int | memoryview], number: int) -> int:
+    value = parts.get(number, 0)
+    if not isinstance(value, int):
+        raise ProtobufError("proto: wrong wireType for a field of type integer")
+    return value - (1 << 64) if value >> 63 else value
+
+
 def _quantity(view: memoryview) -> str:
-    return bytes(_parts(view).get(1, b"")).decode() or "0"
+    return _text(_parts(view), 1) or "0"
 
 
 def _int_or_string(view: memoryview) -> int | str:
     parts = _parts(view)
-    if parts.get(1, 0):
-        return bytes(parts.get(3, b"")).decode()
-    value = int(parts.get(2, 0))
-    return value - (1 << 64) if value >> 63 else value
+    return _text(parts, 3) if _integer(parts, 1) else _integer(parts, 2)
 
 
 def _moment(view: memoryview) -> tuple[datetime, int] | None:
     parts = _parts(view)
     if not parts:
         return None
-    seconds = int(parts.get(1, 0))
-    seconds = seconds - (1 << 64) if seconds >> 63 else seconds
     try:
-        return _EPOCH + timedelta(seconds=seconds), int(parts.get(2, 0))
+        return _EPOCH + timedelta(seconds=_integer(parts, 1)), _integer(parts, 2)
     except OverflowError as error:
         raise ProtobufError("a time is out of range") from error
 
 
 def _time(view: memoryview) -> str | None:
     moment = _moment(view)
-    return None if moment is None else moment[0].strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else f"{moment[0].replace(tzinfo=None).isoformat()}Z"
 
 
 def _micro_time(view: memoryview) -> str | None:
     moment = _moment(view)
     if moment is None:
         return None
-    return f"{moment[0].strftime('%Y-%m-%dT%H:%M:%S')}.{moment[1] // 1000:06d}Z"
+    micros = moment[1] // 1000 % 1_000_000
+    return f"{moment[0].replace(tzinfo=None).isoformat()}.{micros:06d}Z"
 
 
 def _duration(view: memoryview) -> str:
-    return f"{int(_parts(view).get(1, 0)) / 1e9:g}s"
+    return f"{_integer(_parts(view), 1) / 1e9:g}s"
 
 
 def _raw_json(view: memoryview) -> Any:
-    raw = bytes(_parts(view).get(1, b""))
+    raw = _bytes(_parts(view), 1)
     if not raw:
         return None
     try:
         return json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtobufError(f"embedded JSON: {error}") from error
 
 

@@ -36,10 +36,13 @@ CUSTOM_AGE = Column(
 
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:
-    """What the kind shows: its own columns, else name and age."""
-    if kind.is_custom:  # A CRD's printer columns: the name always comes first.
-        return (NAME, *(kind.columns or (CUSTOM_AGE,)))
-    return kind.columns or (NAME, AGE)
+    """What the kind shows, else name and age. The printer columns of a custom kind need not hold
+    the name: it always comes first."""
+    if not kind.columns:
+        return (NAME, CUSTOM_AGE if kind.is_custom else AGE)
+    if kind.is_custom and kind.columns[0].format != "name":
+        return (NAME, *kind.columns)
+    return kind.columns
 
 
 def table(

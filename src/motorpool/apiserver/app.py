@@ -104,7 +104,7 @@ class App:
         user = user_of(self._tokens, request.header("authorization"), request.path)
         target = target_of(request.path)
         if target is None or not self._catalog.serves(target.group_version):
-            return self._page(request)
+            return await self._page(request)
         if not target.plural:
             return json_response(documents.resource_list(self._catalog, target.group_version))
         kind = self._catalog.kind(target)
@@ -120,12 +120,15 @@ class App:
             )
         return await self._resources.answer(request, kind, target, user)
 
-    def _page(self, request: Request) -> Response:
+    async def _page(self, request: Request) -> Response:
         """What is not a resource. Raises NotFound for the group that does not serve a version."""
         path = request.path.rstrip("/")
         fixed = self._fixed_page(request, path)
         if fixed is not None:
             return fixed
+        for check in ("healthz", "livez", "readyz"):
+            if path == f"/{check}" or path.startswith(f"/{check}/"):
+                return await self._health(request, check)
         if path.startswith("/openapi/v3/"):
             found = self._openapi.document(
                 request, path.removeprefix("/openapi/v3/"), self._registry.clock()
@@ -151,12 +154,15 @@ class App:
                 return self._openapi.index()
             case "/openapi/v2":
                 return self._openapi.version_2(request)
-        for check in ("/healthz", "/livez", "/readyz"):
-            if path == check or path.startswith(f"{check}/"):
-                return self._health(request, check.strip("/"))
         return None
 
-    def _health(self, request: Request, check: str) -> Response:
+    async def _health(self, request: Request, check: str) -> Response:
+        """Healthy is who can read the store."""
+        try:
+            await self._registry.check()
+        except ApiError as error:
+            text = f"[+]ping ok\n[-]store failed: {error}\n{check} check failed\n"
+            return text_response(text, 500)
         if "verbose" not in request.query:
             return text_response("ok")
         return text_response(f"[+]ping ok\n[+]store ok\n{check} check passed\n")

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
+import structlog
 
 from motorpool.api.errors import ApiError, RequestEntityTooLarge
 
@@ -17,6 +18,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
 
 BODY_SIZE_MAX = 3 << 20
 GZIP_SIZE_MIN = 128 << 10
@@ -127,7 +130,8 @@ class Streams:
     async def send(self, request: Request, stream: Stream, send: Send) -> None:
         """Until the stream ends, its time is over, or the client leaves, whichever is first.
 
-        What fails before the first piece is raised, and can still be answered with an error.
+        What fails before the first piece is raised, and can still be answered with an error;
+        what fails later can only end the stream.
         """
         headers = [("content-type", stream.media), ("cache-control", "no-cache, private")]
         started = False
@@ -145,6 +149,10 @@ class Streams:
         except TimeoutError:
             if not deadline.expired():
                 raise
+        except ApiError as error:
+            if not started:
+                raise
+            log.warning("stream broke off", path=request.path, error=str(error))
         if not started:
             await send(_start(200, headers))
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -22,6 +22,7 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: FieldValidation = "Warn"
     force: bool = False
+    tracked: bool = True  # whether managedFields record an update; an apply always records
     duplicates: tuple[str, ...] = ()  # fields that the body holds twice
     warnings: list[str] = field(default_factory=list)
     """What the registry wants the user to know; it appends, the caller shows."""
@@ -44,6 +45,7 @@ class ListOptions:
     continue_: str = ""
     resource_version: str = ""
     match: Match = ""
+    full: bool = True  # with who owns what
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class WatchOptions:
     bookmark_s: float | None = None  # how often a quiet watch says where it stands; None never
     initial_events: bool | None = None  # None: as the resourceVersion implies
     timeout_s: float | None = None
+    full: bool = True  # with who owns what
 
 
 def flag(query: Query, name: str) -> bool:

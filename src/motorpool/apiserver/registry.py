@@ -5,46 +5,35 @@ else read again. Rules: what comes out of the registry is shared and must not be
 in belongs to the registry from then on.
 """
 
-import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from typing import NamedTuple, TypeAlias
-
-import structlog
 
 from motorpool.api import apply, core
 from motorpool.api.errors import (
     AlreadyExists,
-    ApiError,
     FieldError,
     InternalError,
     NotFound,
 )
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
-from motorpool.apiserver import admission, deletion, hooks, refusals, strategy
+from motorpool.apiserver import admission, deletion, hooks, refusals, strategy, upkeep
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
+from motorpool.apiserver.ownership import tracked
+from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.store import Store
 
-log = structlog.get_logger(__name__)
-
 CONFLICT_TRIES_MAX = 5
 NAME_TRIES_MAX = 8
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-
-UPKEEP_PERIOD_S = 60.0
-HISTORY_S = 600.0
-HISTORY_REVISIONS_MAX = 20_000
-EVENT_LIFE = timedelta(hours=1)
-PRUNED_EVENTS_MAX = 1000
 
 Change: TypeAlias = Callable[[Object], Object]
 """Makes what a client wants out of what there is; leaves its argument alone."""
@@ -82,27 +71,31 @@ class Registry:
 
     async def run(self) -> None:
         """Keeps the store small, until cancelled."""
-        while True:
-            try:
-                await self.tidy()
-            except ApiError as error:
-                log.warning("upkeep of the store failed", error=str(error))
-            await asyncio.sleep(UPKEEP_PERIOD_S)
-
-    async def tidy(self) -> None:
-        """Forgets old history and old events once."""
-        oldest = (self.clock() - EVENT_LIFE).timestamp()
-        await self._shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
-        await self._shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)
+        await upkeep.run(self._shelf, self.clock)
 
     # Reading
 
+    async def check(self) -> None:
+        """Raises the ApiError that readers would get."""
+        await self._shelf.find(core.NAMESPACE, "", FIRST_NAMESPACES[0])
+
     async def get(
-        self, kind: Kind, namespace: str, name: str, *, resource_version: str = ""
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        resource_version: str = "",
+        full: bool = True,
     ) -> Object:
-        """Raises NotFound."""
-        await self._shelf.reach(resource_version)
-        return await self._shelf.get(kind, namespace, name)
+        """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
+        if resource_version:
+            await self._shelf.reach(resource_version)
+        return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
+
+    def shared(self, obj: Object) -> Object:
+        """*obj* without who owns what, as all readers of its revision share it."""
+        return self._shelf.shared(obj)
 
     async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
         return scale_of(await self._shelf.get(kind, namespace, name))
@@ -121,7 +114,7 @@ class Registry:
     ) -> Object:
         """Raises AlreadyExists, Invalid, BadRequest; NotFound where the namespace is missing."""
         obj = admission.conformed(kind, obj, options)
-        _place(kind, namespace, obj)
+        place(kind, namespace, obj)
         if obj["metadata"].get("resourceVersion"):
             raise InternalError("resourceVersion should not be set on objects to be created")
         return await self._create(kind, namespace, obj, options)
@@ -140,7 +133,7 @@ class Registry:
         if subresource == "scale":
             return await self._rescale(kind, namespace, name, lambda _: obj, options)
         obj = admission.conformed(kind, obj, options)
-        _place(kind, namespace, obj)
+        place(kind, namespace, obj)
         metadata = obj["metadata"]
         if metadata.get("name") != name:
             raise refusals.name_mismatch(str(metadata.get("name") or ""), name)
@@ -174,7 +167,7 @@ class Registry:
 
         def patched(current: Object) -> Object:
             new = admission.conformed(kind, fresh(change(current)), options)
-            _place(kind, namespace, new)
+            place(kind, namespace, new)
             if new["metadata"].get("name") != name:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
             return new
@@ -193,7 +186,7 @@ class Registry:
         subresource: str = "",
     ) -> Written:
         """Server-side apply: the options' manager owns what *applied* says."""
-        _place(kind, namespace, applied)
+        place(kind, namespace, applied)
         moment = rfc3339(self.clock())
 
         def merged(current: Object | None) -> Object:
@@ -226,8 +219,8 @@ class Registry:
     ) -> Deleted:
         """Removes the object, or marks it where something holds it."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
-            _check_preconditions(kind, old, options)
+            old = await self._shelf.get(kind, namespace, name, form="full")
+            check_preconditions(kind, old, options)
             if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
                 raise refusals.namespace_protected(kind, name)
             decided = deletion.decide(kind, old, options, self.clock())
@@ -328,7 +321,7 @@ class Registry:
     ) -> Object:
         """Stores what *change* makes of the object; what it gives is a copy of its own."""
         for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name)
+            old = await self._shelf.get(kind, namespace, name, form="full")
             new = self._changed(kind, old, change(old), options, subresource, applies=applies)
             if new is old or options.dry_run:
                 return new
@@ -352,7 +345,7 @@ class Registry:
         applies: bool,
     ) -> Object:
         """What is to be stored; *old* itself where nothing changes."""
-        _check_version(kind, old, new)
+        check_version(kind, old, new)
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
             hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
@@ -367,14 +360,8 @@ class Registry:
         admission.check(kind, new, old)
         new = strategy.ordered(kind, new)
         if not applies:
-            new = apply.track(
-                old,
-                new,
-                manager=options.manager,
-                operation="Update",
-                kind=kind,
-                now=rfc3339(self.clock()),
-                subresource=subresource,
+            new = tracked(
+                kind, old, new, options, moment=rfc3339(self.clock()), subresource=subresource
             )
         return old if new == old else new
 
@@ -410,33 +397,3 @@ class Registry:
     def _generated(self, base: str) -> str:
         letters = self._random.choices(NAME_LETTERS, k=strategy.NAME_SUFFIX_LENGTH)
         return base[: strategy.GENERATED_NAME_BASE_MAX] + "".join(letters)
-
-
-def _place(kind: Kind, namespace: str, obj: Object) -> None:
-    """Gives *obj* the namespace of the URL; refuses another one."""
-    metadata = obj.setdefault("metadata", {})
-    if not kind.namespaced:
-        metadata.pop("namespace", None)
-    elif metadata.setdefault("namespace", namespace) not in (namespace, ""):
-        raise refusals.namespace_mismatch()
-    else:
-        metadata["namespace"] = namespace
-
-
-def _check_version(kind: Kind, old: Object, new: Object) -> None:
-    before, wanted = old["metadata"], new["metadata"]
-    if wanted.get("resourceVersion") not in (None, "", before["resourceVersion"]):
-        raise refusals.conflict(kind, before["name"])
-    if wanted.get("uid") not in (None, "", before["uid"]):
-        raise refusals.uid_conflict(kind, before["name"], wanted["uid"], before["uid"])
-
-
-def _check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None:
-    metadata = old["metadata"]
-    pairs = (
-        ("UID", options.uid, metadata["uid"]),
-        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
-    )
-    for what, wanted, actual in pairs:
-        if wanted and wanted != actual:
-            raise refusals.precondition_failed(kind, metadata["name"], what, wanted, actual)

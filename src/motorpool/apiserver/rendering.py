@@ -87,7 +87,8 @@ def value_response(value: Any, form: Form, status: int = 200) -> Response:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    plain = msgspec.json.decode(_encoder.encode(value))
+    text = yaml.dump(plain, Dumper=dumper, sort_keys=False, allow_unicode=True)
     return Response(status, text.encode(), YAML)
 
 

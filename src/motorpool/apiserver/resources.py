@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from motorpool.api import decode, patch, schema
@@ -90,7 +91,7 @@ class Resources:
     async def _list(self, request: Request, kind: Kind, target: Target) -> Response:
         form = form_of(request.header("accept"))
         include = rendering.include_of(request.query.get("includeObject", ""))
-        options = asked.list_options(request.query)
+        options = replace(asked.list_options(request.query), full=_is_full(form, include))
         listing = await self._registry.list(kind, target.namespace, options)
         return rendering.list_response(
             kind, listing, form, now=self._registry.clock(), include=include
@@ -102,6 +103,7 @@ class Resources:
         options = asked.watch_options(
             request.query, bookmark_s=BOOKMARK_PERIOD_S, timeout_s=WATCH_TIME_S
         )
+        options = replace(options, full=_is_full(form, include))
         Filter(kind, options.labels, options.fields)  # refuses before the answer begins
         writer = rendering.EventWriter(kind, form, include)
         return Stream(
@@ -331,6 +333,11 @@ def _check_subresource(request: Request, kind: Kind, target: Target) -> None:
                 raise _not_allowed()
             return
     raise _no_resource()
+
+
+def _is_full(form: Form, include: rendering.Include) -> bool:
+    """Whether the answer shows who owns what: rows of a Table do only with whole objects."""
+    return form.shape != "Table" or include == "Object"
 
 
 def _limit(query: asked.Query, name: str) -> int | None:

@@ -5,7 +5,7 @@ What comes out is shared and must not be changed; what goes in is shared from th
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from motorpool.api.errors import ApiError, InternalError, ServiceUnavailable
 from motorpool.api.kinds import Kind
@@ -13,7 +13,7 @@ from motorpool.api.meta import Object
 from motorpool.apiserver import refusals
 from motorpool.apiserver.keys import key_of, prefix_of
 from motorpool.apiserver.lists import Continue, Filter
-from motorpool.apiserver.objects import ObjectMemory, encode
+from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
 from motorpool.apiserver.watches import Follower, bookmark
 from motorpool.client import WatchEvent
@@ -30,6 +30,10 @@ from motorpool.store.errors import (
 
 FUTURE_WAIT_S = 3.0
 PAGE_SIZE = 500
+
+
+Show: TypeAlias = Callable[[Row], Object]
+Form: TypeAlias = Literal["bare", "shown", "full"]
 
 
 class Stale(Exception):
@@ -52,19 +56,34 @@ class Shelf:
     def revision(self) -> int:
         return self._store.revision
 
-    async def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+    async def find(
+        self, kind: Kind, namespace: str, name: str, *, form: Form = "bare"
+    ) -> Object | None:
         try:
             row = await self._store.get(key_of(kind, namespace, name))
         except StoreError as error:
             raise broken(error) from error
-        return self._memory.of(row) if row is not None else None
+        if row is None:
+            return None
+        match form:
+            case "full":
+                return self._memory.full(row)
+            case "shown":
+                return self._memory.shown(row)
+        return self._memory.of(row)
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+    async def get(self, kind: Kind, namespace: str, name: str, *, form: Form = "bare") -> Object:
         """Raises NotFound."""
-        found = await self.find(kind, namespace, name)
+        found = await self.find(kind, namespace, name, form=form)
         if found is None:
             raise refusals.not_found(kind, name)
         return found
+
+    def shared(self, obj: Object) -> Object:
+        """The bare object that all readers of *obj*'s revision share."""
+        version = obj["metadata"].get("resourceVersion")
+        found = self._memory.recall(int(version)) if version else None
+        return bare(obj) if found is None else found
 
     async def insert(self, kind: Kind, obj: Object) -> Object:
         """Raises AlreadyExists."""
@@ -96,16 +115,13 @@ class Shelf:
             raise Stale from error
 
     async def _write(self, obj: Object, write: Callable[[bytes], Awaitable[Row]]) -> Object:
-        metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
-        obj = {**obj, "metadata": metadata}
         try:
-            row = await write(encode(obj))
+            row = await write(value_of(obj))
         except (RevisionConflict, KeyNotFound, KeyExists):
             raise
         except StoreError as error:
             raise broken(error) from error
-        self._memory.keep(row, obj)
-        return obj
+        return self._memory.keep(row, obj)
 
     async def reach(self, resource_version: str) -> int:
         """The number; returns once the store is that far. Raises Timeout."""
@@ -125,12 +141,13 @@ class Shelf:
         limit = 0 if options.resource_version == "0" else options.limit
         exact = options.match == "Exact" or (limit > 0 and revision > 0 and not options.match)
         if after is None and wanted.name and not exact and (namespace or not kind.namespaced):
-            found = await self.find(kind, namespace, wanted.name)
+            found = await self.find(kind, namespace, wanted.name, form=_form(options.full))
             items = [found] if found is not None and wanted.matches(found) else []
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
         try:
-            return await self._list(prefix_of(kind, namespace), wanted, start, limit)
+            show = self._memory.shown if options.full else self._memory.of
+            return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
             raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
         except FutureRevision as error:
@@ -138,19 +155,23 @@ class Shelf:
         except StoreError as error:
             raise broken(error) from error
 
-    async def _list(self, prefix: str, wanted: Filter, start: Continue, limit: int) -> Listing:
+    async def _list(
+        self, prefix: str, wanted: Filter, start: Continue, limit: int, show: Show
+    ) -> Listing:
         if wanted.is_open:
             page = await self._store.list(prefix, start=start.start, limit=limit, at=start.revision)
-            items = [self._memory.of(row) for row in page.rows]
+            items = [show(row) for row in page.rows]
             if not page.more:
                 return Listing(items, str(page.revision))
             last = page.rows[-1].key
             remaining = await self._store.count(prefix, start=last, at=page.revision)
             token = Continue(page.revision, last).token()
             return Listing(items, str(page.revision), token, remaining)
-        return await self._selected(prefix, wanted, start, limit)
+        return await self._selected(prefix, wanted, start, limit, show)
 
-    async def _selected(self, prefix: str, wanted: Filter, start: Continue, limit: int) -> Listing:
+    async def _selected(
+        self, prefix: str, wanted: Filter, start: Continue, limit: int, show: Show
+    ) -> Listing:
         items: list[Object] = []
         at, after = start
         while True:
@@ -159,11 +180,10 @@ class Shelf:
             )
             at = page.revision
             for row in page.rows:
-                obj = self._memory.of(row)
-                if wanted.matches(obj):
+                if wanted.matches(self._memory.of(row)):
                     if limit and len(items) == limit:
                         return Listing(items, str(at), Continue(at, after).token())
-                    items.append(obj)
+                    items.append(show(row))
                 after = row.key
             if not page.more:
                 return Listing(items, str(at))
@@ -177,9 +197,8 @@ class Shelf:
         initial = options.initial_events
         if initial or (initial is None and after == 0):
             await self.reach(options.resource_version)
-            listing = await self.list(
-                kind, namespace, ListOptions(labels=options.labels, fields=options.fields)
-            )
+            listed = ListOptions(labels=options.labels, fields=options.fields, full=options.full)
+            listing = await self.list(kind, namespace, listed)
             for obj in listing.items:
                 yield WatchEvent("ADDED", obj)
             after = int(listing.resource_version)
@@ -187,7 +206,7 @@ class Shelf:
                 yield bookmark(kind, listing.resource_version, ends_initial=True)
         elif after == 0:
             after = self._store.revision
-        follower = Follower(self._store, self._memory, kind, wanted)
+        follower = Follower(self._store, self._memory, kind, wanted, full=options.full)
         events = follower.events(prefix_of(kind, namespace), after, options.bookmark_s)
         try:
             async for event in events:
@@ -214,6 +233,10 @@ class Shelf:
             await self._store.compact(keep_s=keep_s, keep_revisions=keep_revisions)
         except StoreError as error:
             raise broken(error) from error
+
+
+def _form(full: bool) -> Form:
+    return "shown" if full else "bare"
 
 
 def _place(kind: Kind, obj: Object) -> tuple[str, int]:

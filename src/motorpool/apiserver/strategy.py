@@ -47,6 +47,7 @@ def prepare_create(kind: Kind, new: Object, *, namespace: str, uid: str, moment:
         metadata["generation"] = 1
     if kind.has_status:
         new.pop("status", None)
+    _drop_empty(metadata)
 
 
 def prepare_update(kind: Kind, old: Object, new: Object, subresource: str) -> Object:
@@ -57,7 +58,7 @@ def prepare_update(kind: Kind, old: Object, new: Object, subresource: str) -> Ob
         spec = {**(old.get("spec") or {}), "finalizers": (new.get("spec") or {}).get("finalizers")}
         new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
     elif kind.has_status:
-        _copy_or_drop(old, new, "status")
+        copy_or_drop(old, new, "status")
     _keep_server_metadata(old, new)
     return new
 
@@ -72,20 +73,28 @@ def _status_update(kind: Kind, old: Object, new: Object) -> Object:
     metadata = dict(old["metadata"])
     if kind.resource in STATUS_ANNOTATIONS and new["metadata"].get("annotations"):
         metadata["annotations"] = new["metadata"]["annotations"]
-    _copy_or_drop(new["metadata"], metadata, "managedFields")
+    copy_or_drop(new["metadata"], metadata, "managedFields")
     result = {**old, "metadata": metadata}
-    _copy_or_drop(new, result, "status")
+    copy_or_drop(new, result, "status")
     return result
 
 
 def _keep_server_metadata(old: Object, new: Object) -> None:
     metadata = new["metadata"]
     for name in SERVER_METADATA:
-        _copy_or_drop(old["metadata"], metadata, name)
+        copy_or_drop(old["metadata"], metadata, name)
     metadata.pop("selfLink", None)
+    _drop_empty(metadata)
 
 
-def _copy_or_drop(source: Object, target: Object, name: str) -> None:
+def _drop_empty(metadata: Object) -> None:
+    """No labels and an empty map of labels are the same; the API writes neither."""
+    for name in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+
+
+def copy_or_drop(source: Object, target: Object, name: str) -> None:
     if name in source:
         target[name] = source[name]
     else:

@@ -28,11 +28,14 @@ def bookmark(kind: Kind, revision: str, *, ends_initial: bool = False) -> WatchE
 class Follower:
     """Follows one kind, or one namespace of it, from a revision on."""
 
-    def __init__(self, store: Store, memory: ObjectMemory, kind: Kind, wanted: Filter) -> None:
+    def __init__(
+        self, store: Store, memory: ObjectMemory, kind: Kind, wanted: Filter, *, full: bool
+    ) -> None:
         self._store = store
         self._memory = memory
         self._kind = kind
         self._wanted = wanted
+        self._show = memory.shown if full else memory.of
 
     async def events(
         self, prefix: str, after: int, bookmark_s: float | None
@@ -56,11 +59,11 @@ class Follower:
             return
 
     def _event(self, row: Row) -> WatchEvent | None:
-        new = self._memory.of(row)
         if self._wanted.is_open:
             if row.deleted:
-                return WatchEvent("DELETED", new)
-            return WatchEvent("MODIFIED" if row.previous else "ADDED", new)
+                return WatchEvent("DELETED", self._show(row))
+            return WatchEvent("MODIFIED" if row.previous else "ADDED", self._show(row))
+        new = self._memory.of(row)
         if self._wanted.name is not None and new["metadata"]["name"] != self._wanted.name:
             return None
         return self._transition(row, new)
@@ -72,13 +75,14 @@ class Follower:
         before = old is not None and self._wanted.matches(old)
         after = not row.deleted and self._wanted.matches(new)
         if after:
-            return WatchEvent("MODIFIED" if before else "ADDED", new)
-        if not before or old is None:
+            return WatchEvent("MODIFIED" if before else "ADDED", self._show(row))
+        if not before or previous is None:
             return None
         if row.deleted:
-            return WatchEvent("DELETED", new)
-        metadata = {**old["metadata"], "resourceVersion": str(row.revision)}
-        return WatchEvent("DELETED", {**old, "metadata": metadata})
+            return WatchEvent("DELETED", self._show(row))
+        last = self._show(previous)
+        metadata = {**last["metadata"], "resourceVersion": str(row.revision)}
+        return WatchEvent("DELETED", {**last, "metadata": metadata})
 
 
 async def _next(watch: Watch, timeout_s: float | None) -> list[Row]:

@@ -94,9 +94,10 @@ def run(console: "Console", example: Path, data_dir: Path) -> list[Answer]:
         with _step(console, "Packing the model into a ModelCar"):
             _modelcar(example / "model", data_dir)
         with _step(console, "Applying the manifests"):
-            kind = asyncio.run(_apply_and_wait(console, example / "manifests", endpoints))
-        with _step(console, f"Sending images to {kind['host']}"):
-            return _ask(example, endpoints["http"], kind)
+            documents = _documents(example / "manifests")
+            served = asyncio.run(_apply_and_wait(console, documents, endpoints))
+        with _step(console, f"Sending images to {served['host']}"):
+            return _ask(example, endpoints["http"], served)
     finally:
         with _step(console, "Tearing everything down"):
             _stop(platform, data_dir)
@@ -160,22 +161,25 @@ def _modelcar(model: Path, data_dir: Path) -> None:
         raise DemoFailed(built.stderr.strip())
 
 
-async def _apply_and_wait(
-    console: "Console", manifests: Path, endpoints: dict[str, Any]
-) -> dict[str, str]:
-    """Applies every document and waits until the model answers. Returns its name and host."""
+def _documents(manifests: Path) -> list[dict[str, Any]]:
     import yaml
 
-    from motorpool.api.errors import ApiError
-    from motorpool.api.scheme import by_kind
-    from motorpool.client.http import HttpClient
-
-    documents = [
+    return [
         document
         for path in sorted(manifests.glob("*.yaml"))
         for document in yaml.safe_load_all(path.read_text())
         if document
     ]
+
+
+async def _apply_and_wait(
+    console: "Console", documents: Sequence[dict[str, Any]], endpoints: dict[str, Any]
+) -> dict[str, str]:
+    """Applies every document and waits until the model answers. Returns its name and host."""
+    from motorpool.api.errors import ApiError
+    from motorpool.api.scheme import by_kind
+    from motorpool.client.http import HttpClient
+
     async with HttpClient.from_kubeconfig(Path(endpoints["kubeconfig"])) as client:
         for document in documents:
             kind = by_kind(document["apiVersion"], document["kind"])

@@ -1,6 +1,6 @@
 """The verbs of the Kubernetes API: everything a controller does to the world is here.
 
-Two implementations: `apiserver.local.LocalClient`, in process, and `client.http.HttpClient`, against
+Two implementations: `apiserver.local.LocalClient` in process, and `client.http.HttpClient` against
 any conformant server. Controllers cannot tell which one they hold. Every verb raises
 `motorpool.api.errors.ApiError`.
 
@@ -55,7 +55,7 @@ class Client(Protocol):
         ...
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
-        """Replaces the object. With a resourceVersion in it, raises Conflict where that is stale."""
+        """Replaces the object. Raises Conflict where it has a resourceVersion that is stale."""
         ...
 
     async def patch(

@@ -54,8 +54,7 @@ class Registry:
         self._cancelled = cancelled
         self._environment = os.environ if environment is None else environment
         self._is_local = is_loopback(reference.registry)
-        # A Go server answers plain HTTP on its TLS port with 400, so asking costs nothing here.
-        self._scheme = "http" if self._is_local else "https"
+        self._scheme = "" if self._is_local else "https"
         self._authorization: dict[str, str] = {}
         self._lock = threading.Lock()
         self._open_sockets: set[socket.socket] = set()
@@ -239,6 +238,8 @@ class Registry:
     ) -> "httpx.Response":
         if self._cancelled.is_set():
             raise Cancelled
+        with self._lock:
+            self._scheme = self._scheme or self._local_scheme()
         url = path if "://" in path else self._url(path)
         # An upload may be continued elsewhere; what the registry gave us is not for others.
         own = _origin(url) == _origin(self._url(""))
@@ -248,12 +249,16 @@ class Registry:
             headers={**headers, **(self._authorization if own else {})},
             content=content,
         )
+        return self._client.send(request, stream=True)
+
+    def _local_scheme(self) -> str:
+        """What a registry of this machine speaks: one with TLS tells plain HTTP so, with a 400."""
+        request = self._client.build_request("GET", f"http://{self.reference.registry}/v2/")
         response = self._client.send(request, stream=True)
-        if self._scheme == "http" and response.status_code == 400 and speaks_tls(response):
+        try:
+            return "https" if response.status_code == 400 and speaks_tls(response) else "http"
+        finally:
             response.close()
-            self._scheme = "https"
-            return self._send(method, path, headers, content)
-        return response
 
     def _url(self, path: str) -> str:
         host = self.reference.registry

@@ -50,7 +50,7 @@ class EventRecorder:
         *,
         component: str = "motorpool",
     ) -> None:
-        """Notes that *reason* happened to *obj*. *message* names the next step where there is one."""
+        """Notes what happened to *obj*. *message* names the next step where there is one."""
         try:
             self._queue.put_nowait(_Happening(obj, type_, reason, message, component))
         except asyncio.QueueFull:

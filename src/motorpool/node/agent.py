@@ -172,6 +172,8 @@ class Agent:
 
     def _address_of(self, pod: Object) -> str:
         """The Pod's address, allocated and recorded where it has none yet."""
+        if at(pod, "spec", "hostNetwork"):
+            return self._node.host_ip
         path = self._pod_dir(uid_of(pod)) / "pod.json"
         recorded = read_record(path)
         if recorded.get("podIP"):

@@ -6,10 +6,14 @@ its container does, after the last line; the errors are the kubelet's words.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object, at, name_of, uid_of
@@ -20,7 +24,10 @@ from motorpool.node.status import CONTAINER_ID_SCHEME
 from motorpool.node.supervisor.logwriter import LOG_FILES_MAX
 
 POLL_S = 0.2
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
+WORDS_LINES_MAX = 80  # the kubelet's limits of a message that is taken from a log
+WORDS_BYTES_MAX = 2048
+WORDS_READ_BYTES = 16 * 1024  # as many lines, with what the file keeps beside them
 
 IsRunning = Callable[[str, str, int], bool]
 """Pod uid, container, run."""
@@ -68,98 +75,122 @@ class NodeStreams:
         self, path: Path, options: LogOptions, since: bytes,
         run: tuple[str, str, int], follows: bool,
     ) -> AsyncIterator[bytes]:  # fmt: skip
-        file = LogReader(path)
+        shown = _Shown(options.timestamps)
+        file = await asyncio.to_thread(LogReader, path, options.tail_lines)
         try:
-            lines = await asyncio.to_thread(file.first, options.tail_lines, since)
-            shown = _Shown(options.timestamps)
-            yield shown.text(lines)
-            while follows:
-                over = not self._is_running(*run)
-                more = await asyncio.to_thread(file.more) if file.has_more() else []
-                if more:
-                    yield shown.text(more)
-                elif over:
-                    return
-                else:
+            while True:
+                over = not (follows and self._is_running(*run))
+                lines = await asyncio.to_thread(file.read) if file.has_more() else []
+                if lines:
+                    yield shown.text(line for line in lines if line.moment >= since)
+                elif not file.has_more():
+                    if over:
+                        return
                     await asyncio.sleep(POLL_S)
         finally:
             file.close()
 
 
 class LogReader:
-    """Reads a log and what is appended, across rotations."""
+    """Reads a log from its beginning, or from so many lines before its end, across rotations.
 
-    def __init__(self, path: Path) -> None:
+    It holds one file open; a file that is rotated away is read to its end before the next one.
+    """
+
+    def __init__(self, path: Path, tail_lines: int | None = None) -> None:
         self._path = path
-        self._inode = 0
-        self._offset = 0
+        self._file: BinaryIO | None = None
         self._rest = b""
-
-    def first(self, tail_lines: int | None, since: bytes) -> list[Line]:
-        """The lines so far that are wanted. Reads no file that cannot hold one of them."""
-        found: list[Line] = []
-        for path in self._files():
-            lines = [line for line in self._lines(path) if line.moment >= since]
-            found = [*lines, *found]
-            if tail_lines is not None and sum(line.ends for line in found) > tail_lines:
+        files = self._files()
+        if tail_lines is None:
+            self._open(files[-1] if files else path)
+            return
+        self._open(path)
+        for file in files:
+            self._open(file)
+            offset, found = tail_offset(file, tail_lines)
+            tail_lines -= found
+            if tail_lines <= 0 or file == files[-1]:
+                self._seek(offset)
                 break
-        return found if tail_lines is None else _tail(found, tail_lines)
 
     def has_more(self) -> bool:
-        try:
-            stat = self._path.stat()
-        except FileNotFoundError:
-            return False
-        return stat.st_ino != self._inode or stat.st_size > self._offset
+        if self._file is None:
+            return self._path.exists()
+        stat = os.fstat(self._file.fileno())
+        if stat.st_size > self._file.tell():
+            return True
+        return _inode(self._path) not in (stat.st_ino, 0)
 
-    def more(self) -> list[Line]:
-        """What was written since, the end of a file that was rotated away included."""
-        lines = []
-        for number in range(LOG_FILES_MAX - 1, 0, -1):
-            older = Path(f"{self._path}.{number}")
-            if self._inode and _inode(older) == self._inode:
-                lines += self._read(older)
-                self._offset, self._rest = 0, b""
-                for newer in range(number - 1, 0, -1):
-                    lines += [*self._lines(Path(f"{self._path}.{newer}"))]
-                self._inode = 0
-        if _inode(self._path) != self._inode:
-            self._offset, self._rest = 0, b""
-        return [*lines, *self._read(self._path)]
+    def read(self) -> list[Line]:
+        """The next lines, a bounded number of them."""
+        if self._file is None:
+            self._open(self._path)
+        if self._file is None:
+            return []
+        content = self._file.read(CHUNK_BYTES)
+        if not content:
+            self._open_next(os.fstat(self._file.fileno()).st_ino)
+            return []
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        return _parsed(lines)
 
     def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self, path: Path) -> None:
+        self.close()
         self._rest = b""
+        with contextlib.suppress(FileNotFoundError):
+            self._file = path.open("rb")
 
-    def _files(self) -> Iterator[Path]:
+    def _seek(self, offset: int) -> None:
+        if self._file is not None:
+            self._file.seek(offset)
+
+    def _open_next(self, inode: int) -> None:
+        """The file that was written after the one with *inode*."""
+        files = self._files()
+        inodes = [_inode(file) for file in files]
+        if inode in inodes[1:]:
+            self._open(files[inodes.index(inode) - 1])
+        elif inode not in inodes and files:
+            self._open(files[-1])  # Ours was dropped meanwhile: the oldest there is.
+
+    def _files(self) -> list[Path]:
         """The newest first."""
-        yield self._path
-        for number in range(1, LOG_FILES_MAX):
-            path = Path(f"{self._path}.{number}")
-            if not path.exists():
-                return
-            yield path
+        older = [Path(f"{self._path}.{number}") for number in range(1, LOG_FILES_MAX)]
+        return [path for path in (self._path, *older) if path.exists()]
 
-    def _lines(self, path: Path) -> list[Line]:
-        if path == self._path:
-            return self._read(path)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return []
-        return _parsed(content.split(b"\n"))
 
-    def _read(self, path: Path) -> list[Line]:
-        try:
-            with path.open("rb") as file:
-                file.seek(self._offset)
-                content = self._rest + file.read()
-                self._offset = file.tell()
-                if path == self._path:
-                    self._inode = _inode(path)
-        except FileNotFoundError:
-            return []
-        *lines, self._rest = content.split(b"\n")
-        return _parsed(lines)
+def tail_offset(path: Path, count: int) -> tuple[int, int]:
+    """Where the last *count* lines of a file begin, and how many of them it has."""
+    if count <= 0:
+        return path.stat().st_size, 0
+    with path.open("rb") as file:
+        recent: deque[int] = deque([0], maxlen=count + 1)
+        position = 0
+        for text in file:
+            position += len(text)
+            line = line_of(text)
+            if line is None or line.ends:
+                recent.append(position)
+    found = len(recent) - 1
+    return recent[0], found
+
+
+def last_words(path: Path) -> str:
+    """The end of a log file as a termination message: 80 lines and 2 KiB at most."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - WORDS_READ_BYTES))
+            lines = _parsed(file.read().splitlines()[-WORDS_LINES_MAX:])
+    except FileNotFoundError:
+        return ""
+    text = _Shown(timestamps=False).text(lines)
+    return text[-WORDS_BYTES_MAX:].decode(errors="replace")
 
 
 class _Shown:
@@ -169,7 +200,7 @@ class _Shown:
         self._timestamps = timestamps
         self._begins = True
 
-    def text(self, lines: list[Line]) -> bytes:
+    def text(self, lines: Iterable[Line]) -> bytes:
         parts = []
         for line in lines:
             if self._timestamps and self._begins:
@@ -183,15 +214,6 @@ class _Shown:
 
 def _parsed(texts: list[bytes]) -> list[Line]:
     return [line for text in texts if text and (line := line_of(text)) is not None]
-
-
-def _tail(lines: list[Line], count: int) -> list[Line]:
-    ends = [number for number, line in enumerate(lines) if line.ends]
-    if count <= 0:
-        return []
-    if len(ends) <= count:
-        return lines
-    return lines[ends[-count - 1] + 1 :]
 
 
 def _inode(path: Path) -> int:

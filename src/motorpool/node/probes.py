@@ -122,6 +122,8 @@ async def ask(probe: Object, target: Target, timeout_s: float) -> str:
                 return "the probe names no handler"
     except TimeoutError:
         return f"timed out after {timeout_s:g}s"
+    except ConnectionRefusedError:
+        return f"dial tcp {target.pod_ip}: connect: connection refused"
     except (OSError, EOFError, ValueError, ProbeFailed) as error:
         return str(error) or type(error).__name__
     return ""

@@ -115,6 +115,8 @@ class ProcessEngine:
                 try:
                     answer = await self._ask_once(request)
                 except ConnectionError:
+                    # The reader is about to notice too, once it gets the loop.
+                    await asyncio.sleep(RETRY.first_s)
                     continue
                 if "error" in answer:
                     raise ProcessError(answer.get("errno") or 0, answer["error"])
@@ -154,8 +156,7 @@ class ProcessEngine:
             log.warning("connection to the pod supervisor broken", error=str(error))
         finally:
             catching_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await catching_up
+            await asyncio.gather(catching_up, return_exceptions=True)
 
     async def _catch_up(self) -> None:
         try:

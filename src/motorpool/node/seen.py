@@ -33,6 +33,8 @@ class Run:
     exit_code: int | None  # None with finished_at: how it ended is not known
     signal: int | None
     forked: bool
+    words: str = ""
+    """The end of its log, where it failed and the container asks for that as its message."""
 
     @property
     def pod_uid(self) -> str:
@@ -162,10 +164,14 @@ def failed(seen: Seen, reason: str, message: str, at: float, image: str = "") ->
 
 
 def exited(
-    seen: Seen, code: int | None, signal: int | None, started_at: float, finished_at: float
+    seen: Seen,
+    code: int | None,
+    signal: int | None,
+    started_at: float,
+    finished_at: float,
+    message: str = "",
 ) -> Seen:
     """*code* None: it ran under a supervisor that is gone, and how it ended is not known."""
-    message = ""
     if code is None:
         code, reason = UNKNOWN_EXIT_CODE, "ContainerStatusUnknown"
         message = "The process has ended while nobody could take note of its exit code"
@@ -180,6 +186,13 @@ def exited(
     )  # fmt: skip
 
 
+def ended(seen: Seen, run: Run) -> Seen:
+    """What a run that is over leaves."""
+    return exited(
+        seen, run.exit_code, run.signal, run.started_at, run.finished_at, message=run.words
+    )
+
+
 def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
     """What an agent before this one left: its runs, oldest first, and the status it wrote.
 
@@ -187,14 +200,15 @@ def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
     """
     *before, current = runs
     last = _end_of(before[-1]) if before else None
+    # How many crashes came in a row is not recorded. What ended by a signal or unseen was most
+    # likely ended with the platform, and is no reason to hold its next start back.
+    crashed = last is not None and last.signal is None and last.reason == "Error"
     seen = Seen(
-        phase="starting", run=current.number, last=last, crashes=current.number,
+        phase="starting", run=current.number, last=last, crashes=current.number if crashed else 0,
         image_id=str(status.get("imageID") or ""),
     )  # fmt: skip
     if current.finished_at:
-        return exited(
-            seen, current.exit_code, current.signal, current.started_at, current.finished_at
-        )
+        return ended(seen, current)
     same = status.get("restartCount") == current.number
     started = bool(status.get("started")) and same
     return replace(
@@ -217,7 +231,4 @@ def status_of(pod: Object, container: str) -> Object:
 def _end_of(run: Run) -> Exit | None:
     if not run.finished_at:
         return None
-    ended = exited(
-        Seen(run=run.number), run.exit_code, run.signal, run.started_at, run.finished_at
-    )  # fmt: skip
-    return ended.exit
+    return ended(Seen(run=run.number), run).exit

@@ -15,6 +15,7 @@ silently. Content of configMaps and secrets is what it was when the Pod started.
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -230,6 +231,15 @@ def mounts_of(
             )
         mounts.append(Mount(mount["mountPath"], str(directory)))
     return mounts
+
+
+def clear_away(images: Images, uid: str, pod_dir: Path) -> None:
+    """What a Pod holds of the images and the disk."""
+    for digest, owners in images.owners().items():
+        if uid in owners:
+            images.release(digest, uid)
+    if pod_dir.exists():
+        shutil.rmtree(pod_dir)
 
 
 def make_pod_directories(pod_dir: Path) -> None:

@@ -7,12 +7,11 @@ one. What the supervisor reports may come twice or early, and is then ignored.
 
 import asyncio
 import contextlib
-import shutil
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
@@ -27,13 +26,15 @@ from motorpool.node import machine, seen
 from motorpool.node.command import ConfigError
 from motorpool.node.containers import Containers
 from motorpool.node.hooks import HookFailed, run_hook
+from motorpool.node.logs import last_words
 from motorpool.node.pod import Container, pod_of
 from motorpool.node.probes import Kind, watch
 from motorpool.node.process import ProcessEngine, ProcessError
 from motorpool.node.seen import PodSeen, Run, run_id
 from motorpool.node.status import Where, pod_status
 from motorpool.node.table import ImagesTable
-from motorpool.node.volumes import Images, PodFacts, Volume, VolumeError, Volumes
+from motorpool.node.tasks import Tasks
+from motorpool.node.volumes import Images, PodFacts, Volume, VolumeError, Volumes, clear_away
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ class PodWorker:
         self._gone = False
         self._finished = False
         self._changed = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks(self.pod.full_name)
         self._containers = Containers(node.client, node.base_env, node.allocatable)
         self._adopt(runs)
 
@@ -99,10 +100,10 @@ class PodWorker:
         now = self.seen.of(run.container)
         if now.run != run.number or now.phase not in ("starting", "running"):
             return
-        self._cancel(f"{run.container}/")
-        after = seen.exited(now, run.exit_code, run.signal, run.started_at, run.finished_at)
-        self._note(run.container, after)
+        self._tasks.cancel(f"{run.container}/")
         container = self.pod.container(run.container)
+        after = seen.ended(now, self._with_words(container, run))
+        self._note(run.container, after)
         if after.crashes > 1 and machine.waits_to_restart(container, after, self._node.now()):
             message = f"Back-off restarting failed container {container.name} in pod "
             self._tell("Warning", "BackOff", message + self.pod.full_name)
@@ -142,7 +143,7 @@ class PodWorker:
                 if not plan.steps or failures:
                     await self._wait(again_at)
         finally:
-            self._cancel("")
+            self._tasks.cancel()
 
     async def _wait(self, again_at: float | None) -> None:
         timeout_s = None if again_at is None else max(0.0, again_at - self._node.now())
@@ -155,18 +156,20 @@ class PodWorker:
             case machine.PrepareVolumes():
                 problem = self.seen.volumes.problem
                 self.seen = replace(self.seen, volumes=seen.Volumes("preparing", problem))
-                self._spawn("volumes", self._prepare_volumes())
+                self._tasks.spawn("volumes", self._prepare_volumes())
             case machine.AbandonVolumes():
-                self._cancel("volumes")
+                self._tasks.cancel("volumes")
                 self.seen = replace(self.seen, volumes=seen.Volumes())
             case machine.Start(name):
                 before = self.seen.of(name)
                 self._note(name, seen.starting(before))
-                self._spawn(f"start {name}", self._start(self.pod.container(name)))
+                self._tasks.spawn(f"start {name}", self._start(self.pod.container(name)))
             case machine.Stop(name, grace_s, why):
                 stopping = seen.Stopping(self._node.now(), grace_s)
                 self._note(name, replace(self.seen.of(name), stopping=stopping))
-                self._spawn(f"{name}/stop", self._stop(self.pod.container(name), grace_s, why))
+                self._tasks.spawn(
+                    f"{name}/stop", self._stop(self.pod.container(name), grace_s, why)
+                )
             case machine.Kill(name):
                 await self._kill(name)
             case machine.Finish():
@@ -257,6 +260,9 @@ class PodWorker:
                 image_id=f"local://{entry.match[0]}",
             ),
         )  # fmt: skip
+        hook = at(container.spec, "lifecycle", "postStart")
+        if hook:
+            self._tasks.spawn(f"{name}/postStart", self._post_start(container, hook))
         self._watch_over(container)
         await self._tidy(name, run.number)
 
@@ -289,10 +295,7 @@ class PodWorker:
     # Health.
 
     def _watch_over(self, container: Container) -> None:
-        """Starts the hook and the probes of a container that runs."""
-        hook = at(container.spec, "lifecycle", "postStart")
-        if hook and not self.seen.of(container.name).started:
-            self._spawn(f"{container.name}/postStart", self._post_start(container, hook))
+        """Starts the probes of a container that runs."""
         if container.has_startup_probe and not self.seen.of(container.name).started:
             self._probe(container, "startup")
         else:
@@ -309,7 +312,7 @@ class PodWorker:
 
         ready = self.seen.of(container.name).ready and kind == "readiness"
         target = self._containers.target(container, self.obj, self._volumes, self._surroundings())
-        self._spawn(f"{container.name}/{kind}", watch(kind, probe, target, told, ready=ready))
+        self._tasks.spawn(f"{container.name}/{kind}", watch(kind, probe, target, told, ready=ready))
 
     def _probed(self, container: Container, kind: Kind, verdict: bool | None, words: str) -> None:
         name, now = container.name, self.seen.of(container.name)
@@ -327,7 +330,7 @@ class PodWorker:
             ready = not container.has_readiness_probe
             self._note(name, replace(now, started=True, ready=ready))
             self._watch_over(container)
-            self._cancel(f"{name}/startup")
+            self._tasks.cancel(f"{name}/startup")
 
     async def _post_start(self, container: Container, hook: Object) -> None:
         target = self._containers.target(container, self.obj, self._volumes, self._surroundings())
@@ -363,7 +366,7 @@ class PodWorker:
     async def _finish(self) -> None:
         """Everything of the Pod on this machine, then its object."""
         node = self._node
-        self._cancel("")
+        self._tasks.cancel()
         await self._publish()
         for name, now in self.seen.containers.items():
             for run in range(max(0, now.run - 2), now.run + 1):
@@ -409,13 +412,22 @@ class PodWorker:
     def _adopt(self, runs: Sequence[Run]) -> None:
         """Takes over what an agent before this one has started."""
         for container in self.pod:
-            own = sorted((r for r in runs if r.container == container.name), key=lambda r: r.number)
+            mine = (r for r in runs if r.container == container.name)
+            own = [self._with_words(container, r) for r in sorted(mine, key=lambda r: r.number)]
             if own:
                 status = seen.status_of(self.obj, container.name)
                 adopted = seen.adopted(own, status, has_startup=container.has_startup_probe)
                 self.seen = self.seen.with_container(container.name, adopted)
 
     # Small things.
+
+    def _with_words(self, container: Container, run: Run) -> Run:
+        """The run, with the end of its log where that is to be its termination message."""
+        asked = container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if not asked or not run.finished_at or run.exit_code == 0:
+            return run
+        path = self.pod_dir / "logs" / run.container / f"{run.number}.log"
+        return replace(run, words=last_words(path))
 
     def _run_id(self, container: str) -> str:
         return run_id(self.pod.uid, container, self.seen.of(container).run)
@@ -426,31 +438,3 @@ class PodWorker:
 
     def _tell(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         self._node.events.record(self.obj, type_, reason, message, component=COMPONENT)
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._cancel(name)
-        task = asyncio.create_task(work, name=f"{self.pod.name} {name}")
-        self._tasks[name] = task
-        task.add_done_callback(self._done(name))
-
-    def _done(self, name: str) -> Callable[[asyncio.Task[None]], None]:
-        def done(task: asyncio.Task[None]) -> None:
-            if self._tasks.get(name) is task:
-                del self._tasks[name]
-            if not task.cancelled() and task.exception() is not None:
-                log.error("defect", pod=self.pod.full_name, task=name, exc_info=task.exception())
-
-        return done
-
-    def _cancel(self, prefix: str) -> None:
-        for name in [name for name in self._tasks if name.startswith(prefix)]:
-            self._tasks.pop(name).cancel()
-
-
-def clear_away(images: Images, uid: str, pod_dir: Path) -> None:
-    """What a Pod holds of the images and the disk."""
-    for digest, owners in images.owners().items():
-        if uid in owners:
-            images.release(digest, uid)
-    if pod_dir.exists():
-        shutil.rmtree(pod_dir)

@@ -1,6 +1,5 @@
 """The supervisor itself: one thread, one selector, no decisions."""
 
-import json
 import os
 import selectors
 import signal
@@ -11,135 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from motorpool.node.supervisor import protocol
+from motorpool.node.supervisor.connections import Answer, Connection
 from motorpool.node.supervisor.forks import ForkServer
-from motorpool.node.supervisor.logwriter import LogFile, LogStream
+from motorpool.node.supervisor.processes import Process
 from motorpool.node.supervisor.records import Record, boot_id, load
 from motorpool.node.supervisor.spawn import execute
 
 EARLY_EXITS_MAX = 256
 FORKSERVER_AGAIN_S = 60.0
+IDLE_S = 60.0  # with no process to own and nobody connected it has no business here
 WATCH_PERIOD_S = 0.5  # only for adopted processes on a system without pidfds
-
-Answer = Callable[[dict[str, Any]], None]
-
-
-class Connection:
-    """One client: what it has sent of a line, and what it has not taken yet."""
-
-    def __init__(self, supervisor: "Supervisor", connection: socket.socket) -> None:
-        self._supervisor = supervisor
-        self._socket = connection
-        self._lines = protocol.Lines()
-        self._unsent = bytearray()
-        connection.setblocking(False)
-        supervisor.selector.register(connection, selectors.EVENT_READ, self._turn)
-
-    def send(self, message: dict[str, Any]) -> None:
-        if self not in self._supervisor.connections:
-            return
-        self._unsent += protocol.encoded(message)
-        if len(self._unsent) > protocol.UNSENT_BYTES_MAX:
-            self.close()
-        else:
-            self._flush()
-
-    def close(self) -> None:
-        if self in self._supervisor.connections:
-            self._supervisor.connections.discard(self)
-            self._supervisor.selector.unregister(self._socket)
-            self._socket.close()
-
-    def _turn(self) -> None:
-        if self._unsent:
-            self._flush()
-        if self not in self._supervisor.connections:
-            return
-        try:
-            content = self._socket.recv(65536)
-            lines = self._lines.feed(content)
-        except BlockingIOError:
-            return
-        except (OSError, ValueError):
-            self.close()
-            return
-        if not content:
-            self.close()
-            return
-        for line in lines:
-            self._request(line)
-
-    def _request(self, line: bytes) -> None:
-        try:
-            request = json.loads(line)
-            seq = request["seq"]
-            verb = str(request["do"])
-        except (ValueError, KeyError, TypeError):
-            self.close()
-            return
-
-        def answer(message: dict[str, Any]) -> None:
-            self.send({"seq": seq, **message})
-
-        try:
-            self._supervisor.carry_out(verb, request, answer)
-        except OSError as error:
-            answer({"error": str(error), "errno": error.errno})
-        except (KeyError, TypeError, ValueError) as error:
-            answer({"error": f"bad request: {type(error).__name__}: {error}"})
-
-    def _flush(self) -> None:
-        try:
-            sent = self._socket.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.close()
-            return
-        del self._unsent[:sent]
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
-        self._supervisor.selector.modify(self._socket, events, self._turn)
-
-
-class Process:
-    """A record with its log."""
-
-    def __init__(self, record: Record, selector: selectors.BaseSelector) -> None:
-        self.record = record
-        self._selector = selector
-        self._file = LogFile(record.log_path)
-        self._streams = [
-            LogStream(name, record.pipe_path(name), self._file) for name in ("stdout", "stderr")
-        ]
-        self.listen()
-
-    def listen(self) -> None:
-        for stream in self._streams:
-            self._unregister(stream)
-            reader = self._reader(stream)
-            self._selector.register(stream.descriptor, selectors.EVENT_READ, reader)
-
-    def _reader(self, stream: LogStream) -> Callable[[], None]:
-        def read() -> None:
-            if not stream.read():
-                # Closed by its process, which goes on: a closed pipe is readable for ever.
-                self._unregister(stream)
-
-        return read
-
-    def _unregister(self, stream: LogStream) -> None:
-        if stream.descriptor in self._selector.get_map():
-            self._selector.unregister(stream.descriptor)
-
-    def close(self) -> None:
-        for stream in self._streams:
-            self._unregister(stream)
-            stream.drain()
-        self._file.close()
 
 
 class Supervisor:
     def __init__(self, data_dir: Path) -> None:
-        self.selector = selectors.DefaultSelector()
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self.connections: set[Connection] = set()
         self._pods_dir = data_dir / "pods"
         self._run_dir = data_dir / "run"
@@ -151,6 +36,7 @@ class Supervisor:
         self._forkservers: dict[str, ForkServer] = {}
         self._unwatched: set[str] = set()
         self._stopping: dict[str, float] | None = None
+        self._idle_since = time.monotonic()
         self._verbs: dict[str, Callable[[dict[str, Any], Answer], None]] = {
             "list": self._list, "start": self._start, "signal": self._signal,
             "forget": self._forget, "warm": self._warm, "stop": self._stop,
@@ -168,7 +54,7 @@ class Supervisor:
         self.selector.register(wakeup, selectors.EVENT_READ, lambda: self._woken(wakeup))
         self._adopt()
         self._reap()
-        while self._stopping is None or self._processes or self._starting:
+        while not self._is_done():
             for key, _ in self.selector.select(self._timeout_s()):
                 # An earlier turn of this round may have unregistered a later one's file.
                 if self.selector.get_map().get(key.fd) == key:
@@ -176,6 +62,11 @@ class Supervisor:
             self._on_time()
         for forkserver in self._forkservers.values():
             forkserver.close("the supervisor stops")
+
+    def _is_done(self) -> bool:
+        if self._processes or self._starting:
+            return False
+        return self._stopping is not None or self._idle_since + IDLE_S <= time.monotonic()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -191,7 +82,12 @@ class Supervisor:
         self._reap()
 
     def _timeout_s(self) -> float | None:
-        due = [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
+        if self.connections or self._processes or self._starting:
+            self._idle_since = time.monotonic()
+            due = []
+        else:
+            due = [self._idle_since + IDLE_S]
+        due += [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
         if self._unwatched:
             due.append(time.monotonic() + WATCH_PERIOD_S)
         if self._stopping:

@@ -1,7 +1,7 @@
 """What the platform costs: time to serve, memory, idle CPU, apply to Ready.
 
-Run from the root of the repository: `make bench`. Prints one table against the targets of the design,
-with the machine's name; `--output json` for scripts. Every figure is measured in this one run.
+Run from the root of the repository: `make bench`. Prints one table against the targets, with the
+machine's name; `--output json` for scripts. Every figure is measured in this one run.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def apply_to_ready(platform: Platform, runs: int) -> Figure:
 def watching(platform: Platform, isvc: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends once the InferenceService is ready."""
     watch = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("ready.py")), isvc],
+        [sys.executable, "-m", "bench.ready", isvc],
         env=platform.environment,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -140,15 +140,13 @@ def watching(platform: Platform, isvc: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 def children(platform: Platform) -> list[tuple[int, str]]:
-    """Envoy, the supervisor and the fork server: everything else that names the data directory."""
-    assert platform.process is not None
+    """Envoy, the supervisor and the fork server: everything that runs beside `up`."""
+    commands = dict(line.split(" ", 1) for line in processes())
     found = []
-    for line in processes():
-        pid, _, words = line.partition(" ")
-        if str(platform.data_dir) in words and int(pid) != platform.process.pid:
-            short = " ".join(Path(w).name for w in words.split()[:3])
-            found.append((int(pid), short[:40]))
-    return sorted(found)
+    for pid in sorted(platform.data_plane()):
+        words = commands.get(str(pid), "").split()
+        found.append((pid, " ".join(Path(word).name for word in words[:3])[:40]))
+    return found
 
 
 def rss_mb(pid: int) -> float:

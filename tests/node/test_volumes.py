@@ -1,0 +1,117 @@
+"""Volumes as directories."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motorpool.api.meta import Object
+from motorpool.images.store import ImageStore
+from motorpool.node.command import ConfigError
+from motorpool.node.volumes import PodFacts, Volume, VolumeError, Volumes, mounts_of, write_files
+from tests.memory_client import MemoryClient
+
+
+def obj(kind: str, name: str, **fields: Any) -> Object:
+    metadata = {"name": name, "namespace": "ns"}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}
+
+
+OBJECTS = (
+    obj("ConfigMap", "c", data={"a": "1", "b": "2"}, binaryData={"x": "AAE="}),
+    obj("Secret", "s", data={"token": base64.b64encode(b"t0ken").decode()}),
+)
+
+
+async def prepare(tmp_path: Path, **volume: Any) -> Volume:
+    pod = obj("Pod", "p", spec={"containers": [], "volumes": [{"name": "v", **volume}]})
+    pod["metadata"] |= {"uid": "u", "labels": {"app": "x"}}
+    facts = PodFacts(pod, "127.64.0.1", "127.0.0.1", {"cpu": "2"})
+    client = MemoryClient(*OBJECTS)
+    volumes = Volumes(client, ImageStore(tmp_path / "images"), facts, tmp_path / "pods" / "u")
+    return (await volumes.prepare(lambda *_: None))["v"]
+
+
+def content(volume: Volume) -> dict[str, bytes]:
+    files = (path for path in volume.path.rglob("*") if path.is_file())
+    return {str(path.relative_to(volume.path)): path.read_bytes() for path in files}
+
+
+async def test_config_maps_and_secrets_are_files(tmp_path: Path) -> None:
+    found = await prepare(tmp_path, configMap={"name": "c"})
+    assert content(found) == {"a": b"1", "b": b"2", "x": b"\x00\x01"}
+    items = [{"key": "a", "path": "deep/er/a.txt"}]
+    found = await prepare(tmp_path, configMap={"name": "c", "items": items})
+    assert content(found) == {"deep/er/a.txt": b"1"}
+    found = await prepare(tmp_path / "2", secret={"secretName": "s", "defaultMode": 0o400})
+    assert content(found) == {"token": b"t0ken"}
+    assert (found.path / "token").stat().st_mode & 0o777 == 0o400
+
+
+async def test_projected_and_downward_files(tmp_path: Path) -> None:
+    labels = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    cpus = {"path": "cpus", "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu"}}
+    sources = [
+        {"secret": {"name": "s"}},
+        {"configMap": {"name": "c", "items": [{"key": "b", "path": "b"}]}},
+        {"downwardAPI": {"items": [labels, cpus]}},
+    ]
+    found = await prepare(tmp_path, projected={"sources": sources})
+    assert content(found) == {"token": b"t0ken", "b": b"2", "labels": b'app="x"', "cpus": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("volume", "reason", "message"),
+    [
+        ({"configMap": {"name": "no"}}, "FailedMount", 'configmap "no" not found'),
+        ({"configMap": {"name": "c", "items": [{"key": "z", "path": "z"}]}}, "FailedMount",
+         "references non-existent config key: z"),
+        ({"configMap": {"name": "c", "items": [{"key": "a", "path": "../a"}]}}, "FailedMount",
+         "leaves the volume"),
+        ({"hostPath": {"path": "/no/such", "type": "Directory"}}, "FailedMount", "/no/such"),
+        ({"nfs": {"server": "x"}}, "CreateContainerConfigError", "type nfs is not supported"),
+        ({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+         "CreateContainerConfigError", "a projected serviceAccountToken is not supported"),
+        ({"image": {"reference": "localhost/none:1", "pullPolicy": "Never"}}, "ErrImageNeverPull",
+         "localhost/none:1"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_had_has_a_reason(
+    tmp_path: Path, volume: Object, reason: str, message: str
+) -> None:
+    with pytest.raises(VolumeError) as caught:
+        await prepare(tmp_path, **volume)
+    assert caught.value.reason == reason
+    assert message in str(caught.value)
+
+
+async def test_optional_sources_may_be_missing(tmp_path: Path) -> None:
+    assert content(await prepare(tmp_path, configMap={"name": "no", "optional": True})) == {}
+
+
+def test_files_are_exactly_those_given(tmp_path: Path) -> None:
+    write_files(tmp_path / "v", {"a": b"1", "b": b"2"}, 0o644)
+    write_files(tmp_path / "v", {"b": b"3"}, 0o644)
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "v").iterdir()] == [("b", b"3")]
+
+
+def mount(**fields: Any) -> Object:
+    return {"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/m", **fields}]}
+
+
+def test_mounts_follow_sub_paths_inside_the_volume(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    tree = {"v": Volume(tmp_path, writable=False)}
+    (found,) = mounts_of(mount(subPath="models"), tree, {})
+    assert (found.path, found.directory) == ("/m", str(tmp_path / "models"))
+    (found,) = mounts_of(mount(subPathExpr="$(KIND)"), tree, {"KIND": "models"})
+    assert found.directory == str(tmp_path / "models")
+    with pytest.raises(ConfigError, match='the volume holds no "weights"'):
+        mounts_of(mount(subPath="weights"), tree, {})
+    with pytest.raises(ConfigError, match="leaves volume"):
+        mounts_of(mount(subPath="../x"), tree, {})
+    with pytest.raises(ConfigError, match="not a volume of the pod"):
+        mounts_of(mount(), {}, {})
+    (found,) = mounts_of(mount(subPath="new/dir"), {"v": Volume(tmp_path)}, {})
+    assert Path(found.directory).is_dir()
