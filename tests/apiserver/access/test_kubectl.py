@@ -53,8 +53,10 @@ async def test_who_am_i(kubectl):
 
 
 REFUSED = """
-get pods | pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the {default}
-get pods -A | pods is forbidden: User "bob" cannot list resource "pods" in API group "" at the {all}
+get pods | pods is forbidden: User "bob" cannot list resource "pods" in API group "" in \
+the {default}
+get pods -A | pods is forbidden: User "bob" cannot list resource "pods" in API group "" at \
+the {all}
 get deployment web | deployments.apps "web" is forbidden: User "bob" cannot get resource \
 "deployments" in API group "apps" in the {default}
 get --raw /metrics | forbidden: User "bob" cannot get path "/metrics"
