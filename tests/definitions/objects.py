@@ -31,12 +31,12 @@ SCHEMA = {
                 "list": {
                     "type": "array",
                     "x-kubernetes-list-type": "map",
-                    "x-kubernetes-list-map-keys": ["n"],
+                    "x-kubernetes-list-map-keys": ["name"],
                     "items": {
                         "type": "object",
-                        "required": ["n"],
+                        "required": ["name"],
                         "properties": {
-                            "n": {"type": "string"},
+                            "name": {"type": "string"},
                             "v": {"type": "string", "default": "dv"},
                         },
                     },

@@ -94,7 +94,7 @@ async def test_an_object_is_pruned_and_then_defaulted(defined, http):
         mode=None,
         bogus=1,
         any={"b": True, "zz": 1},
-        list=[{"n": "1", "bogus": 1}],
+        list=[{"name": "1", "bogus": 1}],
         tpl={
             "apiVersion": "v1", "kind": "Pod", "q": 1, "metadata": {"name": "x", "bogus": 1},
         },
@@ -106,7 +106,7 @@ async def test_an_object_is_pruned_and_then_defaulted(defined, http):
         "nul": None,
         "mode": "a",
         "any": {"b": True, "zz": 1},
-        "list": [{"n": "1", "v": "dv"}],
+        "list": [{"name": "1", "v": "dv"}],
         "tpl": {"apiVersion": "v1", "kind": "Pod", "q": 1, "metadata": {"name": "x"}},
     }
     strict = await http.post(
@@ -134,10 +134,10 @@ async def test_refusals_have_the_servers_words(defined, http):
             "spec.size in body should be greater than or equal to 1"
         ),
     )
-    answer = await http.post(WIDGETS, json=widget("w3", list=[{"n": "1"}, {"n": "1"}]))
+    answer = await http.post(WIDGETS, json=widget("w3", list=[{"name": "1"}, {"name": "1"}]))
     assert refusal(answer)[2] == (
         'Widget.ex.io "w3" is invalid: spec.list[1]: Duplicate value: '
-        'map[string]interface {}{"n":"1"}'
+        'map[string]interface {}{"name":"1"}'
     )
     answer = await http.patch(
         WIDGETS + "/w3",
@@ -149,7 +149,8 @@ async def test_refusals_have_the_servers_words(defined, http):
         "UnsupportedMediaType",
         (
             "the body of the request was in an unknown format - accepted media types include: "
-            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+            "application/json-patch+json, application/merge-patch+json, "
+            "application/apply-patch+yaml"
         ),
     )
 

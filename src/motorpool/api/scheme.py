@@ -1,6 +1,15 @@
 """Every kind that Motorpool serves, and how to find one. Pure."""
 
-from motorpool.api import apiextensions, apps, coordination, core, discovery, route, serving
+from motorpool.api import (
+    apiextensions,
+    apps,
+    coordination,
+    core,
+    discovery,
+    rbac,
+    route,
+    serving,
+)
 from motorpool.api.kinds import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -9,6 +18,7 @@ KINDS: tuple[Kind, ...] = (
     *discovery.KINDS,
     *coordination.KINDS,
     *apiextensions.KINDS,
+    *rbac.KINDS,
     *route.KINDS,
     *serving.KINDS,
 )
