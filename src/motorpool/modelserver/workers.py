@@ -81,6 +81,11 @@ class Workers:
     def active(self) -> int:
         return self._active
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a request would be begun at once."""
+        return self._active < len(self._threads)
+
     def is_quick(self, elements: int) -> bool:
         """Whether a request of that size has proved not to be worth a thread."""
         return self._quick >= PROOFS and elements <= self._proven
