@@ -60,6 +60,8 @@ def test_refusals_are_the_api_servers_own(platform):
     assert b'pods "nobody" not found' in done.stderr
     done = kubectl(platform, "exec", "web", "-c", "nobody", "--", "true")
     assert b"container nobody is not valid for pod web" in done.stderr
+    done = kubectl(platform, "exec", "web", "-c", "main", "--as=nobody", "--", "true")
+    assert b'User "nobody" cannot' in done.stderr
     path = "/api/v1/namespaces/default/pods/web/exec?container=main"
     done = kubectl(platform, "get", "--raw", path)
     assert b"you must specify at least 1 of stdin, stdout, stderr" in done.stderr

@@ -40,18 +40,22 @@ class Request:
         )
         self.server: tuple[str, int] = scope.get("server") or ("127.0.0.1", 0)
         self.raw_query: str = scope["query_string"].decode("latin-1")
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._every_header: list[tuple[bytes, bytes]] = scope["headers"]
+        self._raw: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._headers: dict[bytes, bytes] = dict(self._raw)
         self._upgrade: Upgrade | None = (scope.get("extensions") or {}).get(UPGRADE_EXTENSION)
         self._receive = receive
 
     def header(self, name: str) -> str:
         return self._headers.get(name.lower().encode("latin-1"), b"").decode("latin-1")
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """All of them, their names in lower case; those that are repeated too."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
+
     def header_values(self, name: str) -> list[str]:
         """All values of a header that may be repeated, or hold several."""
-        wanted = name.lower().encode("latin-1")
-        texts = [value.decode("latin-1") for key, value in self._every_header if key == wanted]
+        texts = [value for key, value in self.headers if key == name.lower()]
         return [part.strip() for text in texts for part in text.split(",") if part.strip()]
 
     @property
