@@ -12,6 +12,7 @@ from motorpool.api.meta import Object, annotations_of, at, labels_of, name_of
 
 NAME = "storage-config"
 MANAGED, DASHBOARD = "opendatahub.io/managed", "opendatahub.io/dashboard"
+ENTRIES_ANNOTATION = "motorpool.dev/entries"
 TYPE_ANNOTATION = "opendatahub.io/connection-type"
 FIELDS = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
@@ -38,10 +39,20 @@ def storage_config(namespace: str, secrets: Iterable[Object]) -> Object | None:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": {MANAGED: "true"}},
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": {MANAGED: "true"},
+            "annotations": {ENTRIES_ANNOTATION: ",".join(sorted(entries))},
+        },
         "type": "Opaque",
         "data": {name: entries[name] for name in sorted(entries)},
     }
+
+
+def own_entries(secret: Object) -> set[str]:
+    """The entries that were made here; any other is a user's."""
+    return set(filter(None, annotations_of(secret).get(ENTRIES_ANNOTATION, "").split(",")))
 
 
 def _entry(secret: Object) -> str:

@@ -4,15 +4,14 @@ Only the entries that it made are its own: what a user put beside them stays. Th
 the last connection, unless it holds something of somebody else.
 """
 
-import contextlib
 from collections.abc import Iterable
 
 from motorpool.api import core
-from motorpool.api.errors import NotFound
 from motorpool.api.meta import Object, ObjectKey, at, is_deleting
 from motorpool.controllers.storageconfig.desired import (
     NAME,
     is_connection,
+    own_entries,
     storage_config,
 )
 from motorpool.loop.informer import Change
@@ -35,24 +34,16 @@ class _Reconciler:
     async def reconcile(self, key: ObjectKey) -> float | None:
         present = [s for s in self._secrets.list(key.namespace) if not is_deleting(s)]
         wanted = storage_config(key.namespace, present)
-        there = await self._read(key)
+        there = self._secrets.get(*key)
         if wanted is not None:
             if there is None or not _holds(there, wanted):
                 await self._client.apply(core.SECRET, wanted, manager=FIELD_MANAGER)
-        elif there is not None and not is_deleting(there) and _own_entries(there):
+        elif there is not None and not is_deleting(there) and own_entries(there):
             await self._withdraw(key, there)
         return None
 
-    async def _read(self, key: ObjectKey) -> Object | None:
-        """The Secret with its managedFields, which caches may lack."""
-        if self._secrets.get(*key) is None:
-            return None
-        with contextlib.suppress(NotFound):
-            return await self._client.get(core.SECRET, *key)
-        return None
-
     async def _withdraw(self, key: ObjectKey, there: Object) -> None:
-        if _own_entries(there) >= set(at(there, "data", default={})):
+        if own_entries(there) >= set(at(there, "data", default={})):
             await self._client.delete(core.SECRET, *key, uid=there["metadata"]["uid"])
             return
         nothing: Object = {
@@ -67,17 +58,8 @@ def _holds(there: Object, wanted: Object) -> bool:
     data = at(there, "data", default={})
     return (
         all(data.get(name) == value for name, value in wanted["data"].items())
-        and _own_entries(there) == set(wanted["data"])
+        and own_entries(there) == set(wanted["data"])
     )  # fmt: skip
-
-
-def _own_entries(there: Object) -> set[str]:
-    own: set[str] = set()
-    for entry in at(there, "metadata", "managedFields", default=()):
-        if entry.get("manager") == FIELD_MANAGER:
-            data = at(entry, "fieldsV1", "f:data", default={})
-            own |= {key.removeprefix("f:") for key in data if key != "."}
-    return own
 
 
 def _namespace_of(change: Change) -> Iterable[ObjectKey]:
