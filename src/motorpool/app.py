@@ -59,6 +59,7 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
 
 
 def run(options: Options, on_serving: OnServing) -> None:
@@ -197,7 +198,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), tasks)
+            _start_controllers(context, certificates.ca.read_text(), tasks, options)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -262,17 +263,20 @@ async def _install(context: "Context", options: Options) -> None:
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+def _start_controllers(
+    context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup, options: Options
+) -> None:
     from motorpool import workloads
-    from motorpool.controllers.inferenceservice import reconcile as inferenceservice
+    from motorpool.controllers import controllers as serving
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
 
     controllers = [
         *workloads.controllers(context, ca_certificate=ca_certificate),
-        inferenceservice.controller(context),
         route.controller(context),
     ]
+    if options.controllers:
+        controllers += serving(context)
     for controller in controllers:
         tasks.create_task(runner.run(controller), name=controller.name)
 
