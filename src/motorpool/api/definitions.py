@@ -7,11 +7,12 @@ one key, and a stored object is read in the version that is asked for.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from motorpool.api import conditions, jsonpath, structural
 from motorpool.api.errors import FieldError
-from motorpool.api.kinds import STATUS, Column, Kind, Scale, Schema, Subresource
+from motorpool.api.kinds import STATUS, Column, Kind, Scale, Schema, Subresource, Validate
 from motorpool.api.meta import Object, at, is_deleting
 from motorpool.api.schema import with_defaults
 from motorpool.api.tables import json_path_column
@@ -49,7 +50,7 @@ def begin(obj: Object) -> None:
     }
 
 
-def keep_stored_versions(_: Object, obj: Object) -> None:
+def keep_stored_versions(obj: Object) -> None:
     """A version that was once stored stays listed; *obj* is the caller's own."""
     status = obj.get("status") or {}
     stored = list(status.get("storedVersions") or ())
@@ -206,6 +207,16 @@ def _kind(definition: Object, version: Object) -> Kind:
         selectable_fields=_selectable(version),
         is_ending=is_deleting(definition),
     )
+
+
+def rules_of(schema: Callable[[], Schema]) -> Validate:
+    """For ``Kind.validate``: asks the rules in the kind's own schema."""
+
+    @cache
+    def read() -> "_Compiled":
+        return _Compiled(schema())
+
+    return lambda new, old: read().errors(new, old)
 
 
 class _Compiled:

@@ -38,6 +38,7 @@ class Column:
     priority: int = 0  # 0 is always shown, 1 with -o wide
     format: str = ""
     description: str = ""
+    json_path: str = ""  # where a custom resource's column finds its value
 
 
 @dataclass(frozen=True, slots=True)

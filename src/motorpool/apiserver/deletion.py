@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from motorpool.api import core
+from motorpool.api import core, static_definitions
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.definitions import mark_deleted
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
+from motorpool.apiserver import refusals
 from motorpool.apiserver.options import DeleteOptions
 from motorpool.apiserver.strategy import is_unheld
 from motorpool.base.clock import parse_rfc3339, rfc3339
@@ -20,6 +21,14 @@ class Deletion(NamedTuple):
     object: Object  # as it is afterwards, or as it was last
     gone: bool
     changed: bool  # False where an earlier delete has already done this much
+
+
+def check_allowed(kind: Kind, name: str) -> None:
+    """Raises Forbidden for what the cluster cannot do without."""
+    if kind is core.NAMESPACE and name in PROTECTED_NAMESPACES:
+        raise refusals.namespace_protected(kind, name)
+    if kind is CUSTOM_RESOURCE_DEFINITION and name in static_definitions.kinds():
+        raise refusals.definition_protected(kind, name)
 
 
 def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> Deletion:

@@ -76,6 +76,11 @@ def namespace_terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     return Forbidden(f'{kind.resource} "{name}" is forbidden: {why}', details=details)
 
 
+def definition_protected(kind: Kind, name: str) -> Forbidden:
+    message = f'{kind.resource} "{name}" is forbidden: this kind is built in, and always served'
+    return Forbidden(message, details=_details(kind, name))
+
+
 def definition_terminating() -> MethodNotAllowed:
     return MethodNotAllowed("create not allowed while custom resource definition is terminating")
 

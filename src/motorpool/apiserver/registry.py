@@ -239,8 +239,7 @@ class Registry:
         for _ in range(CONFLICT_TRIES_MAX):
             old = await self._shelf.get(kind, namespace, name, form="full")
             check_preconditions(kind, old, options)
-            if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
-                raise refusals.namespace_protected(kind, name)
+            deletion.check_allowed(kind, name)
             decided = deletion.decide(kind, old, options, self.clock())
             if options.dry_run or not decided.changed:
                 return Deleted(decided.object, decided.gone)
@@ -370,7 +369,7 @@ class Registry:
         check_version(kind, old, new)
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
-            hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
+            options.warnings.extend(hooks.KEEP.get(kind, hooks.keep_nothing)(old, new))
             admission.fill(kind, new, old)
         else:
             admission.fill_status(kind, new, old)
