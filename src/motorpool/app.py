@@ -26,11 +26,13 @@ from motorpool.base.lockfile import Locked, LockFile, holder_of
 from motorpool.base.processes import identity_of, is_alive
 
 if TYPE_CHECKING:
+    from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.certificates import CertificateFiles
     from motorpool.apiserver.registry import Registry
     from motorpool.loop.runner import Context
     from motorpool.node.agent import Agent
     from motorpool.store import Store
+    from motorpool.workloads.serviceaccounttoken.reconcile import Sign
 
 Endpoints: TypeAlias = dict[str, str | int]
 """``{"api": URL, "http": URL, "https": URL, "kubeconfig": PATH, "pid": N}``"""
@@ -137,6 +139,7 @@ async def _until_signalled(work: Coroutine[object, object, None]) -> None:
 
 
 async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
+    from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
     from motorpool.images.store import ImageStore
@@ -155,6 +158,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
         certificates = _certificates(options)
+        accounts = AccountTokens(registry, data_dir / "pki" / "sa.key")
         context = Context(
             client=client,
             informers=informers,
@@ -182,7 +186,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         )
         async with (
             asyncio.TaskGroup() as tasks,
-            _api(options, registry, agent, certificates) as api,
+            _api(options, registry, agent, certificates, accounts) as api,
         ):
             await registry.bootstrap()
             tasks.create_task(informers.run(), name="informers")
@@ -191,7 +195,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), tasks)
+            _start_controllers(context, certificates.ca.read_text(), accounts.lasting, tasks)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -231,7 +235,11 @@ def _certificates(options: Options) -> "CertificateFiles":
 
 @contextlib.asynccontextmanager
 async def _api(
-    options: Options, registry: "Registry", agent: "Agent", certificates: "CertificateFiles"
+    options: Options,
+    registry: "Registry",
+    agent: "Agent",
+    certificates: "CertificateFiles",
+    accounts: "AccountTokens",
 ) -> AsyncIterator[str]:
     """The API over HTTPS, and the kubeconfig that reaches it. Gives its URL."""
     from motorpool.apiserver.app import build_app
@@ -241,7 +249,12 @@ async def _api(
 
     token = ensure_token(options.data_dir / "pki" / "token")
     admin = User("kubernetes-admin", groups=("system:masters", "system:authenticated"))
-    app = build_app(registry, tokens=TokenAuthenticator({token: admin}), streams=agent.streams)
+    app = build_app(
+        registry,
+        tokens=TokenAuthenticator({token: admin}),
+        streams=agent.streams,
+        accounts=accounts,
+    )
     async with serve(app, options.host, options.api_port, certificates) as serving:
         url = _url("https", options.host, serving.port)
         kubeconfig = options.data_dir / "kubeconfig"
@@ -256,14 +269,18 @@ async def _install(context: "Context", options: Options) -> None:
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+def _start_controllers(
+    context: "Context", ca_certificate: str, sign: "Sign", tasks: asyncio.TaskGroup
+) -> None:
     from motorpool import workloads
     from motorpool.controllers.inferenceservice import reconcile as inferenceservice
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
+    from motorpool.workloads.serviceaccounttoken import reconcile as serviceaccounttoken
 
     controllers = [
         *workloads.controllers(context, ca_certificate=ca_certificate),
+        serviceaccounttoken.controller(context, sign=sign, ca_certificate=ca_certificate),
         inferenceservice.controller(context),
         route.controller(context),
     ]

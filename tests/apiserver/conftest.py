@@ -5,6 +5,8 @@ import httpx
 import pytest
 
 from motorpool.api.errors import BadRequest
+from motorpool.apiserver.access.accounts import AccountTokens
+from motorpool.apiserver.access.signing import SigningKey
 from motorpool.apiserver.app import build_app
 from motorpool.apiserver.authentication import ADMIN, TokenAuthenticator
 from motorpool.apiserver.certificates import ensure_certificates
@@ -50,7 +52,7 @@ async def registry(store, clock):
 
 
 @pytest.fixture
-async def local_client(registry):
+async def local_client(registry, accounts):
     return LocalClient(registry)
 
 
@@ -58,8 +60,24 @@ TOKEN = "a-token-for-tests"
 
 
 @pytest.fixture
-async def app(registry):
-    return build_app(registry, tokens=TokenAuthenticator({TOKEN: ADMIN}), streams=LineStreams())
+async def app(registry, accounts):
+    tokens = TokenAuthenticator({TOKEN: ADMIN})
+    return build_app(registry, tokens=tokens, streams=LineStreams(), accounts=accounts)
+
+
+@pytest.fixture
+def accounts(registry, signing_key, tmp_path):
+    file = tmp_path / "sa.key"
+    file.write_bytes(signing_key)
+    return AccountTokens(registry, file)
+
+
+@pytest.fixture(scope="session")
+def signing_key(tmp_path_factory):
+    """Made once: it takes a moment."""
+    file = tmp_path_factory.mktemp("key") / "sa.key"
+    SigningKey.ensure(file)
+    return file.read_bytes()
 
 
 class LineStreams:

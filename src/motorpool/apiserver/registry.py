@@ -7,7 +7,7 @@ in belongs to the registry from then on.
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -42,6 +42,10 @@ Change: TypeAlias = Callable[[Object], Object]
 """Makes what a client wants out of what there is; leaves its argument alone."""
 
 
+Below: TypeAlias = Callable[[str, str, Object], Awaitable[Object]]
+"""Answers what is created below an object: of its namespace, its name, and what is sent."""
+
+
 class Written(NamedTuple):
     object: Object
     created: bool
@@ -63,6 +67,7 @@ class Registry:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
+        self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
     def resource_version(self) -> str:
@@ -78,6 +83,19 @@ class Registry:
             if await self._shelf.find(core.NAMESPACE, "", name) is None:
                 namespace: Object = {"metadata": {"name": name}}
                 await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
+
+    def serve_below(self, kind: Kind, subresource: str, answer: Below) -> None:
+        """Lets *answer* take what is created at a subresource, such as an account's token."""
+        self._below[kind, subresource] = answer
+
+    async def create_below(
+        self, kind: Kind, namespace: str, name: str, obj: Object, *, subresource: str
+    ) -> Object:
+        """Raises NotFound where nobody answers, or the object is missing."""
+        answer = self._below.get((kind, subresource))
+        if answer is None:
+            raise NotFound("the server could not find the requested resource")
+        return await answer(namespace, name, obj)
 
     async def run(self) -> None:
         """Keeps the store small, until cancelled."""
