@@ -27,6 +27,7 @@ from motorpool.apiserver.http import (
     Send,
     Stream,
     Streams,
+    Takeover,
     error_response,
     json_response,
     send_response,
@@ -102,6 +103,9 @@ class App:
             if isinstance(answer, Stream):
                 await self._streams.send(request, answer, send)
                 return
+            if isinstance(answer, Takeover):
+                await answer.run(request)
+                return
         except ApiError as error:
             answer = error_response(error)
         except ConnectionResetError:
@@ -111,7 +115,7 @@ class App:
             answer = error_response(InternalError(f"Internal error occurred: {error}"))
         await send_response(request, answer, send)
 
-    async def _answer(self, request: Request) -> Response | Stream:
+    async def _answer(self, request: Request) -> Response | Stream | Takeover:
         user = await self._gate.user_of(request)
         target = target_of(request.path)
         self._gate.authorize(request, target, user)
@@ -124,7 +128,9 @@ class App:
             raise NotFound("the server could not find the requested resource")
         return await self._resource(request, kind, user)
 
-    async def _resource(self, request: Request, kind: Kind, user: User) -> Response | Stream:
+    async def _resource(
+        self, request: Request, kind: Kind, user: User
+    ) -> Response | Stream | Takeover:
         target = target_of(request.path)
         if target is None or request.method in ("HEAD", "OPTIONS"):
             raise MethodNotAllowed(

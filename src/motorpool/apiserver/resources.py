@@ -16,14 +16,14 @@ from motorpool.api.errors import (
     ServiceUnavailable,
 )
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, at
 from motorpool.api.streams import LogOptions, PodStreams
 from motorpool.apiserver import options as asked
 from motorpool.apiserver import rendering, reviews
 from motorpool.apiserver.access.escalation import check_of
 from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.authentication import User
-from motorpool.apiserver.http import Request, Response, Stream, json_response
+from motorpool.apiserver.http import Request, Response, Stream, Takeover, json_response
 from motorpool.apiserver.lists import Filter
 from motorpool.apiserver.negotiation import Form, form_of
 from motorpool.apiserver.options import WatchOptions, WriteOptions
@@ -34,6 +34,8 @@ from motorpool.base.clock import rfc3339
 
 BOOKMARK_PERIOD_S = 60.0
 WATCH_TIME_S = 1800.0
+
+STREAMED = ("exec", "attach", "portforward")
 
 _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
@@ -46,11 +48,13 @@ class Resources:
 
     async def answer(
         self, request: Request, kind: Kind, target: Target, user: User
-    ) -> Response | Stream:
+    ) -> Response | Stream | Takeover:
         if kind in reviews.ANSWERS:
             return await self._review(request, kind, target, user)
         if target.subresource == "log" and request.method == "GET":
             return await self._log(request, kind, target)
+        if target.subresource in STREAMED and request.method in ("GET", "POST"):
+            return await self._stream(request, kind, target)
         if not target.name:
             return await self._collection(request, kind, target, user)
         if target.subresource:
@@ -150,6 +154,23 @@ class Resources:
             limit_bytes=_limit(query, "limitBytes"),
         )
         return Stream(self._streams.logs(pod, container, options), "text/plain")
+
+    async def _stream(self, request: Request, kind: Kind, target: Target) -> Takeover:
+        """exec, attach and portforward, which leave HTTP."""
+        from motorpool.apiserver.streaming.portforward import open_portforward
+        from motorpool.apiserver.streaming.sessions import open_session
+
+        if not any(sub.name == target.subresource for sub in kind.subresources):
+            raise _no_resource()
+        if self._streams is None:
+            raise ServiceUnavailable("no node is there to connect to")
+        pod = await self._registry.get(kind, target.namespace, target.name)
+        if not at(pod, "spec", "nodeName"):
+            raise BadRequest(f"pod {target.name} does not have a host assigned")
+        if target.subresource == "portforward":
+            return await open_portforward(request, pod, self._streams)
+        container = container_of(pod, request.query.get("container", ""))
+        return await open_session(request, pod, container, target.subresource, self._streams)
 
     # Writing
 
