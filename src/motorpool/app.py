@@ -142,6 +142,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
+    from motorpool.apiserver.sealing import Sealer
     from motorpool.images.store import ImageStore
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
@@ -154,7 +155,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     written = data_dir / "run" / "endpoints.json"
     written.unlink(missing_ok=True)
     async with _store(data_dir / "state.db") as store:
-        registry = Registry(store)
+        registry = Registry(store, sealer=Sealer.ensure(data_dir / "pki" / "secrets.key"))
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
         certificates = _certificates(options)
@@ -242,16 +243,18 @@ async def _api(
     accounts: "AccountTokens",
 ) -> AsyncIterator[str]:
     """The API over HTTPS, and the kubeconfig that reaches it. Gives its URL."""
+    from motorpool.apiserver.access.userfile import UserFile
     from motorpool.apiserver.app import build_app
-    from motorpool.apiserver.authentication import TokenAuthenticator, User
+    from motorpool.apiserver.authentication import Authenticators, TokenAuthenticator, User
     from motorpool.apiserver.kubeconfig import ensure_token, write_kubeconfig
     from motorpool.apiserver.serve import serve
 
     token = ensure_token(options.data_dir / "pki" / "token")
     admin = User("kubernetes-admin", groups=("system:masters", "system:authenticated"))
+    users = UserFile(options.data_dir / "pki" / "users.json")
     app = build_app(
         registry,
-        tokens=TokenAuthenticator({token: admin}),
+        tokens=Authenticators((TokenAuthenticator({token: admin}), users)),
         streams=agent.streams,
         accounts=accounts,
     )

@@ -28,6 +28,7 @@ from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions
 from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
+from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
@@ -58,10 +59,16 @@ class Deleted(NamedTuple):
 
 class Registry:
     def __init__(
-        self, store: Store, *, clock: Clock = now, source: random.Random | None = None
+        self,
+        store: Store,
+        *,
+        clock: Clock = now,
+        source: random.Random | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
+        """With a *sealer*, Secrets are sealed in the store."""
         self.clock = clock
-        self._shelf = Shelf(store)
+        self._shelf = Shelf(store, sealer)
         self.policy = Policy()
         for kind in rbac.KINDS:
             self._shelf.observe(kind, partial(self.policy.put, kind))

@@ -57,6 +57,10 @@ class Resources:
             return await self._stream(request, kind, target)
         if not target.name:
             return await self._collection(request, kind, target, user)
+        return await self._one(request, kind, target, user)
+
+    async def _one(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
+        """A verb on one object, or on what stands below it."""
         if target.subresource:
             _check_subresource(request, kind, target)
         match request.method:

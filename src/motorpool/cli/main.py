@@ -21,6 +21,8 @@ VERBS = {
     "up": Verb("motorpool.cli.up", "Serve models from Kubernetes manifests on this machine."),
     "down": Verb("motorpool.cli.down", "Stop everything that runs from one data directory."),
     "modelcar": Verb("motorpool.cli.modelcar", "Build, move and look at models as OCI images."),
+    "secrets": Verb("motorpool.cli.secrets", "Look after the keys that Secrets are sealed with."),
+    "user": Verb("motorpool.cli.user", "Give people and programs their own access."),
     "demo": Verb("motorpool.cli.demo", "Serve the example model, ask it, and clean up."),
 }
 
