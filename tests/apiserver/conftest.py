@@ -6,7 +6,6 @@ import pytest
 
 from motorpool.api.errors import BadRequest
 from motorpool.apiserver.access.accounts import AccountTokens
-from motorpool.apiserver.access.signing import SigningKey
 from motorpool.apiserver.app import build_app
 from motorpool.apiserver.authentication import ADMIN, TokenAuthenticator
 from motorpool.apiserver.certificates import ensure_certificates
@@ -52,7 +51,7 @@ async def registry(store, clock):
 
 
 @pytest.fixture
-async def local_client(registry, accounts):
+async def local_client(registry):
     return LocalClient(registry)
 
 
@@ -60,24 +59,10 @@ TOKEN = "a-token-for-tests"
 
 
 @pytest.fixture
-async def app(registry, accounts):
+async def app(registry, tmp_path):
     tokens = TokenAuthenticator({TOKEN: ADMIN})
+    accounts = AccountTokens(registry, tmp_path / "sa.key")
     return build_app(registry, tokens=tokens, streams=LineStreams(), accounts=accounts)
-
-
-@pytest.fixture
-def accounts(registry, signing_key, tmp_path):
-    file = tmp_path / "sa.key"
-    file.write_bytes(signing_key)
-    return AccountTokens(registry, file)
-
-
-@pytest.fixture(scope="session")
-def signing_key(tmp_path_factory):
-    """Made once: it takes a moment."""
-    file = tmp_path_factory.mktemp("key") / "sa.key"
-    SigningKey.ensure(file)
-    return file.read_bytes()
 
 
 class LineStreams:

@@ -5,13 +5,12 @@ web framework would route.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from motorpool.api import scheme
 from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotAcceptable, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
@@ -37,7 +36,7 @@ from motorpool.apiserver.negotiation import clauses_of
 from motorpool.apiserver.openapi_pages import OpenApiPages
 from motorpool.apiserver.paths import Catalog, target_of
 from motorpool.apiserver.registry import Registry
-from motorpool.apiserver.resources import Resources
+from motorpool.apiserver.resources import Resources, warning
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +63,9 @@ def build_app(
     tokens: Authenticator,
     streams: PodStreams | None = None,
     accounts: AccountTokens | None = None,
-    kinds: Iterable[Kind] = scheme.KINDS,
     version: Version | None = None,
 ) -> "App":
-    return App(registry, tokens, streams, accounts, kinds, version or Version())
+    return App(registry, tokens, streams, accounts, version or Version())
 
 
 class App:
@@ -77,18 +75,23 @@ class App:
         tokens: Authenticator,
         streams: PodStreams | None,
         accounts: AccountTokens | None,
-        kinds: Iterable[Kind],
         version: Version,
     ) -> None:
         self._registry = registry
         self._accounts = accounts
         members = (tokens,) if accounts is None else (tokens, accounts)
         self._gate = Gate(Authenticators(members), registry.policy)
-        self._catalog = Catalog((*kinds, *reviews.KINDS))
+        self._catalog = Catalog((*registry.kinds, *reviews.KINDS))
         self._resources = Resources(registry, streams, self._gate)
         self._openapi = OpenApiPages(self._catalog)
         self._version = version
         self._streams = Streams()
+        registry.kinds.subscribe(self._learn)
+
+    def _learn(self, name: str, kinds: Sequence[Kind]) -> None:
+        """Serves what a definition brings, from the next request on."""
+        self._catalog = Catalog((*self._registry.kinds, *reviews.KINDS))
+        self._openapi.renew(self._catalog, group=name.partition(".")[2])
 
     def end_streams(self) -> None:
         """Ends what would never end by itself: watches and logs that follow."""
@@ -136,7 +139,10 @@ class App:
             raise MethodNotAllowed(
                 "the server does not allow this method on the requested resource"
             )
-        return await self._resources.answer(request, kind, target, user)
+        answer = await self._resources.answer(request, kind, target, user)
+        if kind.warning and isinstance(answer, Response):
+            answer.headers.append(("Warning", warning(kind.warning)))
+        return answer
 
     async def _page(self, request: Request) -> Response:
         """What is not a resource. Raises NotFound for the group that does not serve a version."""

@@ -11,6 +11,8 @@ from motorpool.api.errors import BadRequest, Conflict, Invalid, NotFound, Unauth
 from motorpool.apiserver.access.signing import SigningKey
 from tests.apiserver.objects import refusal
 
+pytestmark = pytest.mark.usefixtures("accounts")
+
 REVIEWS = "/apis/authentication.k8s.io/v1"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 
