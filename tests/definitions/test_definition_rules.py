@@ -163,8 +163,9 @@ def test_a_stored_version_may_not_go():
         (
             {"type": "object", "x-kubernetes-embedded-resource": True},
             (
-                "properties: Required value: must not be empty if x-kubernetes-embedded-resource is "
-                "true without x-kubernetes-preserve-unknown-fields"
+                "properties: Required value: must not be empty if "
+                "x-kubernetes-embedded-resource is true without "
+                "x-kubernetes-preserve-unknown-fields"
             ),
         ),
         (

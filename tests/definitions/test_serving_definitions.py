@@ -416,3 +416,15 @@ async def test_rules_are_asked_after_defaults(defined, http):
     bad = await http.post(DEFINITIONS, json=definition(made, plural="bads", kind="Bad", short="b"))
     assert refusal(bad)[0] == 422
     assert "x-kubernetes-validations[0].rule" in refusal(bad)[2]
+
+
+async def test_openapi_2_as_json_has_the_types_of_definitions(defined, http):
+    before = await http.get("/openapi/v2")
+    assert "io.ex.v1.Widget" not in before.json()["definitions"]
+    await defined.established(definition())
+    answer = await http.get("/openapi/v2")
+    spec = answer.json()["definitions"]["io.ex.v1.Widget"]["properties"]["spec"]
+    assert spec["properties"]["size"]["description"] == "How large it is."
+    assert answer.headers["etag"] != before.headers["etag"]
+    same = await http.get("/openapi/v2", headers={"if-none-match": answer.headers["etag"]})
+    assert same.status_code == 304
