@@ -94,7 +94,10 @@ def test_help_names_every_flag():
         ([*MODEL, "--metrics_enable", "--metrics_list=x"], "there is no metric named x"),
         (["--rest_port=1"], "Use config_path or model_path with model_name"),
         (["--model_name=m", "--model_path=p"], "port and rest_port cannot both be unset"),
-        (["--model_name=m", "--model_path=p", "--port=1"], "does not speak gRPC yet"),
+        (
+            ["--model_name=m", "--model_path=p", "--port=1", "--metrics_enable"],
+            "rest_port setting is missing, metrics are enabled on rest port",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_refused_with_its_reason(flags, message):

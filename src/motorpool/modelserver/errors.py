@@ -7,6 +7,7 @@ InferError
     InvalidInput           the request is wrong; sending it again will not help
         MalformedJson      it is no JSON at all
         UnusableContent    well-formed, but its content cannot be turned into tensors
+            EmptyContent   there is none
         TooLarge
         TooSlow            the body did not come
     UnknownAddress         nothing has that URL
@@ -34,6 +35,10 @@ class MalformedJson(InvalidInput):
 
 
 class UnusableContent(InvalidInput):
+    pass
+
+
+class EmptyContent(UnusableContent):
     pass
 
 

@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> Settings:
 def usage() -> str:
     width = max(map(len, MEANING))
     flags = "\n".join(f"  --{name:<{width}}  {meaning}" for name, meaning in MEANING.items())
-    return f"Serves an OpenVINO model over REST.\n\nUsage: motorpool-server [flags]\n\n{flags}\n"
+    return f"Serves models over REST and gRPC.\n\nUsage: motorpool-server [flags]\n\n{flags}\n"
 
 
 def _values(argv: Sequence[str]) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def _check(settings: Settings) -> None:
         raise UsageError("Use config_path or model_path with model_name")
     if not (settings.port or settings.rest_port):
         raise UsageError("port and rest_port cannot both be unset")
-    if not settings.rest_port:
-        raise UsageError("rest_port is required: this server does not speak gRPC yet")
     if settings.port == settings.rest_port:
         raise UsageError("port and rest_port cannot have the same values")
+    if settings.metrics_enable and not settings.rest_port:
+        raise UsageError("rest_port setting is missing, metrics are enabled on rest port")
     if settings.metrics_list is not None and not settings.metrics_enable:
         raise UsageError(
             "metrics_enable setting is missing, required when metrics_list is provided"

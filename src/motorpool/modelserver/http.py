@@ -4,20 +4,19 @@ The statuses are OpenVINO Model Server's, the odd ones included: 412 for what is
 wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
-import asyncio
 from concurrent.futures import Executor
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
 
-from motorpool.modelserver import errors, images, metrics, routes
+from motorpool.modelserver import errors, metrics, routes
 from motorpool.modelserver.bodies import Bodies
-from motorpool.modelserver.model import Model, Serving
+from motorpool.modelserver.catalog import NO_GRAPH, Catalog
+from motorpool.modelserver.inference import counted, infer
+from motorpool.modelserver.model import Serving
 from motorpool.modelserver.protocols import v2
 from motorpool.modelserver.routes import Endpoint, Route
-from motorpool.modelserver.tensors import Array, Images, prepared
 
 log = structlog.get_logger("motorpool.modelserver")
 
@@ -25,6 +24,7 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.InvalidInput: 400,
     errors.MalformedJson: 412,
     errors.UnusableContent: 500,
+    errors.EmptyContent: 500,
     errors.TooLarge: 413,
     errors.TooSlow: 408,
     errors.UnknownAddress: 400,
@@ -53,13 +53,17 @@ class Reply(NamedTuple):
 
 
 class App:
-    """Serves *model*. `ready` turns true when all models have been loaded for the first time."""
+    """Serves the models of *catalog*; /metrics where there is a *registry*."""
 
     def __init__(
-        self, model: Model, *, version: str, decoders: Executor, registry: metrics.Registry | None
+        self,
+        catalog: Catalog,
+        *,
+        version: str,
+        decoders: Executor,
+        registry: metrics.Registry | None,
     ) -> None:
-        self.ready = False
-        self._model = model
+        self._catalog = catalog
         self._decoders = decoders
         self._registry = registry
         self._server_metadata = v2.encode_server_metadata(version)
@@ -90,7 +94,7 @@ class App:
     def _server_reply(self, endpoint: Endpoint) -> Reply:
         if endpoint is Endpoint.SERVER_METADATA:
             return Reply(self._server_metadata)
-        if endpoint is Endpoint.SERVER_READY and not self.ready:
+        if endpoint is Endpoint.SERVER_READY and not self._catalog.ready.is_set():
             raise errors.NotReady
         if endpoint is Endpoint.METRICS:
             if self._registry is None:
@@ -98,68 +102,38 @@ class App:
             return Reply(self._registry.exposition().encode(), METRICS_HEADERS)
         return Reply()
 
-    def _named(self, route: Route, text: str = "Model with requested name is not found") -> Model:
-        if route.model != self._model.name:
-            raise errors.NotFound(text)
-        return self._model
-
     def _model_ready(self, route: Route) -> Reply:
-        version = self._named(route).version(route.version)
+        version = self._catalog.model(route.model).version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
-        version.serving.metrics.ready.successes.value += 1
+        version.serving.metrics.rest.ready.successes.value += 1
         return Reply()
 
     def _metadata(self, route: Route) -> Reply:
-        model = self._named(route)
+        model = self._catalog.model(route.model)
         version = model.version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
-        version.serving.metrics.metadata.successes.value += 1
+        version.serving.metrics.rest.metadata.successes.value += 1
         return Reply(v2.encode_metadata(model.name, model.available, version.serving.engine.spec))
 
     async def _infer(self, scope: Any, protocol: Any, route: Route) -> Reply:
-        started = perf_counter()
-        # The last place where OpenVINO Model Server looks for a name is among its graphs.
-        model = self._named(route, "Mediapipe graph definition with requested name is not found")
-        serving = await model.serving(route.version)
-        series = serving.metrics
-        series.current_requests.value += 1
-        try:
-            with self._bodies.open(scope) as body:
-                content = await body.read(protocol)
-                end = scope.headers.get(JSON_LENGTH)
-                reply = await self._answer(serving, model.name, content, end)
-        except errors.InferError:
-            series.infer.failures.value += 1
-            raise
-        finally:
-            series.current_requests.value -= 1
-        series.infer.successes.value += 1
-        series.request_time.observe((perf_counter() - started) * 1e6)
-        return reply
+        serving = await self._catalog.model(route.model, NO_GRAPH).serving(route.version)
+        series = serving.metrics.rest
+        with counted(serving, series, series.infer), self._bodies.open(scope) as body:
+            content = await body.read(protocol)
+            end = scope.headers.get(JSON_LENGTH)
+            return await self._answer(serving, route.model, content, end)
 
     async def _answer(
         self, serving: Serving, name: str, body: bytes, json_length: str | None
     ) -> Reply:
-        spec = serving.engine.spec
         request = v2.decode_request(body, json_length)
-        arrays = [await self._array(each) for each in prepared(request, spec)]
-        serving.metrics.queue_active.value = serving.workers.active
-        answer = await serving.workers.infer(arrays)
-        serving.metrics.wait_time.observe(answer.waited_s * 1e6)
-        serving.metrics.inference_time.observe(answer.inferred_s * 1e6)
-        outputs = list(zip(spec.outputs, answer.outputs, strict=True))
+        outputs = await infer(serving, request, self._decoders)
         content, end = v2.encode_response(name, serving.number, request, outputs)
         if end is None:
             return Reply(content)
         return Reply(content, [*JSON_HEADERS, (JSON_LENGTH, str(end))])
-
-    async def _array(self, given: Array | Images) -> Array:
-        if isinstance(given, Images):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._decoders, images.tensor_of, given)
-        return given
 
 
 def _error_reply(error: errors.InferError) -> Reply:

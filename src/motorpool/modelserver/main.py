@@ -43,15 +43,20 @@ def run(argv: Sequence[str]) -> int:
 
 def warm() -> None:
     """Imports everything heavy and leaves this process with the threads that it had."""
+    _prepare()
+    import motorpool.modelserver.rpc
+    import motorpool.modelserver.server  # noqa: F401
+
+
+def _prepare() -> None:
     # OpenBLAS starts a thread for each core when numpy is imported; the engine does not use it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # OpenVINO's import reports itself over the network, from a thread, where this module exists.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import motorpool.modelserver.server  # noqa: F401
 
 
 def _serve(settings: Settings) -> int:
-    warm()
+    _prepare()
     import asyncio
 
     import uvloop

@@ -9,9 +9,11 @@ import contextlib
 import os
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import openvino as ov
 import structlog
@@ -21,6 +23,7 @@ from granian.server.embed import Server as Granian
 
 from motorpool import __version__
 from motorpool.modelserver import engine
+from motorpool.modelserver.catalog import Catalog
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.http import App
 from motorpool.modelserver.metrics import Registry
@@ -43,7 +46,7 @@ async def serve(settings: Settings) -> int:
     try:
         await _serve(settings)
     except CannotListen as error:
-        failure = f"Failed to start REST server: {error}"
+        failure = f"Failed to start {error}"
     except LoadFailed as error:
         failure = f"Failed to load model {settings.model_name}: {error}"
     else:
@@ -55,35 +58,62 @@ async def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     """Raises CannotListen, LoadFailed."""
-    stopping = asyncio.Event()
+    catalog = Catalog()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, catalog.stopping.set)
     registry = Registry(settings.metrics_list)
     model = _model(settings, registry)
+    catalog.put(model)
     decoders = ThreadPoolExecutor(settings.rest_workers or os.cpu_count() or 1, "images")
-    app = App(
-        model,
-        version=__version__,
-        decoders=decoders,
-        registry=registry if settings.metrics_enable else None,
-    )
+    drains: list[Drain] = []
+    try:
+        if settings.rest_port:
+            served = registry if settings.metrics_enable else None
+            app = App(catalog, version=__version__, decoders=decoders, registry=served)
+            drains.append(_start_rest(settings, app))
+        if settings.port:
+            drains.append(await _start_grpc(settings, catalog, decoders))
+        await _load_and_wait(settings, model, catalog)
+    finally:
+        catalog.stopping.set()
+        await asyncio.gather(*(drain() for drain in drains))
+        catalog.close()
+        decoders.shutdown(wait=False, cancel_futures=True)
+
+
+Drain: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Takes nothing new, and finishes what is under way."""
+
+
+def _start_rest(settings: Settings, app: App) -> Drain:
+    """Raises CannotListen."""
     listeners = [
         _Listener(app, _bound(address, settings.rest_port))
         for address in settings.rest_bind_address
     ]
     serving = [asyncio.create_task(listener.serve()) for listener in listeners]
     log.info("listening", addresses=",".join(settings.rest_bind_address), port=settings.rest_port)
-    if settings.port:
-        log.info("gRPC is not served yet", port=settings.port)
-    try:
-        await _load_and_wait(settings, model, app, stopping)
-    finally:
+
+    async def drain() -> None:
         for listener in listeners:
             listener.stop()
         await _drained(serving)
-        model.close()
-        decoders.shutdown(wait=False, cancel_futures=True)
+
+    return drain
+
+
+async def _start_grpc(settings: Settings, catalog: Catalog, decoders: Executor) -> Drain:
+    """Raises CannotListen."""
+    from motorpool.modelserver import rpc
+
+    server = rpc.Server(catalog, rpc.services(catalog, version=__version__, decoders=decoders))
+    try:
+        await server.start(settings.grpc_bind_address, settings.port)
+    except rpc.CannotServe as error:
+        raise CannotListen(f"gRPC server: {error}") from error
+    log.info("listening for gRPC", port=settings.port)
+    return partial(server.stop, DRAIN_TIMEOUT_S)
 
 
 class _Listener(Granian):  # type: ignore[misc]
@@ -109,17 +139,15 @@ class _Listener(Granian):  # type: ignore[misc]
         self._sfd = self._shd.get_fd()
 
 
-async def _load_and_wait(
-    settings: Settings, model: Model, app: App, stopping: asyncio.Event
-) -> None:
-    stopped = asyncio.create_task(stopping.wait())
+async def _load_and_wait(settings: Settings, model: Model, catalog: Catalog) -> None:
+    stopped = asyncio.create_task(catalog.stopping.wait())
     first = asyncio.create_task(model.refresh())
     await asyncio.wait({stopped, first}, return_when=asyncio.FIRST_COMPLETED)
     if not first.done():
         first.cancel()
         return
     first.result()
-    app.ready = True
+    catalog.ready.set()
     log.info("ready", model=settings.model_name)
     watching = None
     if settings.file_system_poll_wait_seconds:
@@ -157,7 +185,7 @@ def _bound(address: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CannotListen(f"{address}: {error.strerror}") from error
+        raise CannotListen(f"REST server: {address}: {error.strerror}") from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
@@ -165,5 +193,5 @@ def _bound(address: str, port: int) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise CannotListen(f"{address}:{port}: {error.strerror}") from error
+        raise CannotListen(f"REST server: {address}:{port}: {error.strerror}") from error
     return bound
