@@ -18,6 +18,8 @@ InferError
         NotReady           the server still loads its models
         Overloaded         the queue is full
     ModelFault             the engine failed; not the request's fault
+    ReloadFailed           not everything in config.json can be served
+        InvalidConfig      config.json itself is wrong
 """
 
 
@@ -83,6 +85,14 @@ class Overloaded(Unavailable):
 
 
 class ModelFault(InferError):
+    pass
+
+
+class ReloadFailed(InferError):
+    pass
+
+
+class InvalidConfig(ReloadFailed):
     pass
 
 

@@ -23,8 +23,8 @@ def version_numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[1-9][0-9]{0,17}", name))
 
 
-def latest_version(path: Path) -> int:
-    """The version to serve. Raises RepositoryError where there is none."""
+def existing_versions(path: Path) -> list[int]:
+    """The versions that there are, lowest first. Raises RepositoryError where there is none."""
     try:
         names = [entry.name for entry in path.iterdir() if entry.is_dir()]
     except OSError as error:
@@ -35,7 +35,7 @@ def latest_version(path: Path) -> int:
             f"Not a single model version directory has valid numeric name in {path}; "
             f"put the model's files into {path}/1"
         )
-    return versions[-1]
+    return versions
 
 
 def model_file(version: Path) -> Path:
