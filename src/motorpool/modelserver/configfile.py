@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from motorpool.modelserver.flags import Settings, UsageError, read_value
+from motorpool.modelserver.flags import Settings, UsageError, check_steps, read_value
 from motorpool.modelserver.policy import policy_of
 
 UNSERVED = {
@@ -96,7 +96,12 @@ def _model(entry: Any, place: str, folder: Path, common: Settings) -> Settings:
     }
     # An absolute path stays what it is.
     values["model_path"] = str(folder / values["model_path"])
-    return replace(common, **values)
+    settings = replace(common, config_path="", **values)
+    try:
+        check_steps(settings)
+    except UsageError as error:
+        raise ConfigError(f"{config['name']}: {error}") from None
+    return settings
 
 
 def _check_keys(value: Any, known: set[str], place: str) -> None:

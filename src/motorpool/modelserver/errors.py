@@ -19,6 +19,7 @@ InferError
         Overloaded         the queue is full
     ModelFault             the engine failed; not the request's fault
     ReloadFailed           not everything in config.json can be served
+        NoConfig           config.json cannot be read
         InvalidConfig      config.json itself is wrong
 """
 
@@ -90,6 +91,11 @@ class ModelFault(InferError):
 
 class ReloadFailed(InferError):
     pass
+
+
+class NoConfig(ReloadFailed):
+    def __init__(self) -> None:
+        super().__init__("Config file not found or cannot open.")
 
 
 class InvalidConfig(ReloadFailed):

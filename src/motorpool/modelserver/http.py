@@ -5,7 +5,8 @@ wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
@@ -15,7 +16,7 @@ from motorpool.modelserver.bodies import Bodies
 from motorpool.modelserver.catalog import NO_GRAPH, Catalog
 from motorpool.modelserver.inference import counted, infer
 from motorpool.modelserver.model import Serving
-from motorpool.modelserver.protocols import v2
+from motorpool.modelserver.protocols import tfs, v1, v2
 from motorpool.modelserver.routes import Endpoint, Route
 
 log = structlog.get_logger("motorpool.modelserver")
@@ -34,22 +35,45 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.NotReady: 503,
     errors.Overloaded: 503,
     errors.ModelFault: 500,
+    errors.ReloadFailed: 500,
+    errors.NoConfig: 500,
+    errors.InvalidConfig: 412,
 }
+RELOAD_FAILED = "Reloading config file failed. Check server logs for more info."
 
-CORS = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "*"),
-    ("access-control-allow-headers", "*"),
-]
-JSON_HEADERS = [("content-type", "application/json"), *CORS]
-METRICS_HEADERS = [("content-type", metrics.CONTENT_TYPE), *CORS]
+JSON_TYPE = "application/json"
 JSON_LENGTH = "inference-header-content-length"
 
 
 class Reply(NamedTuple):
     body: bytes = b""
-    headers: list[tuple[str, str]] = JSON_HEADERS
     status: int = 200
+    content_type: str = JSON_TYPE
+    json_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What browsers are told of who may read the answers."""
+
+    origins: str = "*"
+    methods: str = "*"
+    headers: str = "*"
+    credentials: bool = False
+
+    def lines(self) -> list[tuple[str, str]]:
+        given = [
+            ("access-control-allow-origin", self.origins),
+            ("access-control-allow-methods", self.methods),
+            ("access-control-allow-headers", self.headers),
+        ]
+        return [*given, ("access-control-allow-credentials", "true")] if self.credentials else given
+
+
+class Reload(Protocol):
+    async def __call__(self) -> bool:
+        """Whether anything changed. Raises ReloadFailed."""
+        ...
 
 
 class App:
@@ -62,8 +86,13 @@ class App:
         version: str,
         decoders: Executor,
         registry: metrics.Registry | None,
+        reload: Reload,
+        cors: Cors,
     ) -> None:
         self._catalog = catalog
+        self._reload = reload
+        self._cors = cors.lines()
+        self._json_headers = [("content-type", JSON_TYPE), *self._cors]
         self._decoders = decoders
         self._registry = registry
         self._server_metadata = v2.encode_server_metadata(version)
@@ -79,16 +108,29 @@ class App:
         except Exception:  # Our own mistake: its caller gets 500, the log the rest.
             log.exception("request failed", method=scope.method, path=scope.path)
             reply = Reply(v2.encode_error("Internal server error"), status=500)
-        protocol.response_bytes(reply.status, reply.headers, reply.body)
+        protocol.response_bytes(reply.status, self._headers(reply), reply.body)
+
+    def _headers(self, reply: Reply) -> list[tuple[str, str]]:
+        if reply.json_length is not None:
+            return [*self._json_headers, (JSON_LENGTH, str(reply.json_length))]
+        if reply.content_type == JSON_TYPE:
+            return self._json_headers
+        return [("content-type", reply.content_type), *self._cors]
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
         route = routes.route(scope.method, scope.path)
-        if route.endpoint is Endpoint.MODEL_INFER:
+        if route.endpoint in (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT):
             return await self._infer(scope, protocol, route)
         if route.endpoint is Endpoint.MODEL_READY:
             return self._model_ready(route)
         if route.endpoint is Endpoint.MODEL_METADATA:
             return self._metadata(route)
+        if route.endpoint is Endpoint.MODEL_STATUS:
+            return self._status(route)
+        if route.endpoint is Endpoint.MODEL_SIGNATURE:
+            return self._signature(route)
+        if route.endpoint is Endpoint.CONFIG_RELOAD:
+            return await self._reloaded()
         return self._server_reply(route.endpoint)
 
     def _server_reply(self, endpoint: Endpoint) -> Reply:
@@ -96,10 +138,12 @@ class App:
             return Reply(self._server_metadata)
         if endpoint is Endpoint.SERVER_READY and not self._catalog.ready.is_set():
             raise errors.NotReady
+        if endpoint is Endpoint.CONFIG:
+            return Reply(self._config())
         if endpoint is Endpoint.METRICS:
             if self._registry is None:
                 raise errors.UnknownAddress
-            return Reply(self._registry.exposition().encode(), METRICS_HEADERS)
+            return Reply(self._registry.exposition().encode(), content_type=metrics.CONTENT_TYPE)
         return Reply()
 
     def _model_ready(self, route: Route) -> Reply:
@@ -117,11 +161,44 @@ class App:
         version.serving.metrics.rest.metadata.successes.value += 1
         return Reply(v2.encode_metadata(model.name, model.available, version.serving.engine.spec))
 
+    def _status(self, route: Route) -> Reply:
+        """V1, of a table in the words of KServe's own servers, which it is served in place of."""
+        model = self._catalog.model(route.model)
+        version = next((each for each in model.versions if each.serving is not None), None)
+        if version is not None and version.serving is not None and version.serving.engine.spec.rows:
+            return Reply(v1.encode_status(model.name))
+        status = model.status(route.version)
+        model.count_status("REST")
+        return Reply(tfs.encode_status(status))
+
+    def _signature(self, route: Route) -> Reply:
+        model = self._catalog.model(route.model)
+        version = model.version(route.version)
+        if version.serving is None:
+            raise errors.NotLoaded
+        version.serving.metrics.rest.model_metadata.successes.value += 1
+        return Reply(tfs.encode_metadata(model.name, version.number, version.serving.engine.spec))
+
+    def _config(self) -> bytes:
+        return tfs.encode_config({each.name: each.status(None) for each in self._catalog.models})
+
+    async def _reloaded(self) -> Reply:
+        try:
+            changed = await self._reload()
+        except errors.ReloadFailed as error:
+            log.warning("reload failed", cause=str(error))
+            text = str(error) if isinstance(error, errors.NoConfig) else RELOAD_FAILED
+            return Reply(tfs.encode_config_error(text), STATUS_OF[type(error)])
+        return Reply(self._config(), 201 if changed else 200)
+
     async def _infer(self, scope: Any, protocol: Any, route: Route) -> Reply:
         serving = await self._catalog.model(route.model, NO_GRAPH).serving(route.version)
         series = serving.metrics.rest
-        with counted(serving, series, series.infer), self._bodies.open(scope) as body:
+        call = series.predict if route.endpoint is Endpoint.MODEL_PREDICT else series.infer
+        with counted(serving, series, call), self._bodies.open(scope) as body:
             content = await body.read(protocol)
+            if route.endpoint is Endpoint.MODEL_PREDICT:
+                return await self._predicted(serving, content)
             end = scope.headers.get(JSON_LENGTH)
             return await self._answer(serving, route.model, content, end)
 
@@ -131,9 +208,11 @@ class App:
         request = v2.decode_request(body, json_length)
         outputs = await infer(serving, request, self._decoders)
         content, end = v2.encode_response(name, serving.number, request, outputs)
-        if end is None:
-            return Reply(content)
-        return Reply(content, [*JSON_HEADERS, (JSON_LENGTH, str(end))])
+        return Reply(content, json_length=end)
+
+    async def _predicted(self, serving: Serving, body: bytes) -> Reply:
+        request, form = v1.decode_predict(body, serving.engine.spec)
+        return Reply(v1.encode_predict(form, await infer(serving, request, self._decoders)))
 
 
 def _error_reply(error: errors.InferError) -> Reply:

@@ -6,7 +6,7 @@ process may fork after it. `run` does the rest, in the child or without any fork
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from motorpool import __version__
 from motorpool.modelserver.flags import Settings, UsageError, parse, usage
@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     Whoever forked for it ends the child with os._exit: see `main`.
     """
     try:
-        settings = parse(argv)
+        settings = parse([*_from_environment(os.environ), *argv] if argv else [])
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return EX_USAGE
@@ -41,14 +41,21 @@ def run(argv: Sequence[str]) -> int:
     return _serve(settings)
 
 
+def _from_environment(environment: Mapping[str, str]) -> list[str]:
+    """The switches that a container image sets for the arguments that it is started with."""
+    switches = {"PREDICT_PROBA": "--predict_proba", "MOTORPOOL_ALLOW_PICKLE": "--allow_pickle"}
+    return [flag for name, flag in switches.items() if environment.get(name, "").lower() == "true"]
+
+
 def warm() -> None:
     """Imports everything heavy and leaves this process with the threads that it had."""
-    _prepare()
+    _prepare_imports()
+    import motorpool.modelserver.engine
     import motorpool.modelserver.rpc
     import motorpool.modelserver.server  # noqa: F401
 
 
-def _prepare() -> None:
+def _prepare_imports() -> None:
     # OpenBLAS starts a thread for each core when numpy is imported; the engine does not use it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # OpenVINO's import reports itself over the network, from a thread, where this module exists.
@@ -56,14 +63,18 @@ def _prepare() -> None:
 
 
 def _serve(settings: Settings) -> int:
-    _prepare()
+    _prepare_imports()
     import asyncio
 
     import uvloop
 
     from motorpool.modelserver import logs, server
 
-    logs.configure(settings.log_level)
+    try:
+        logs.configure(settings.log_level, settings.log_path)
+    except OSError as error:
+        sys.stderr.write(f"error parsing options - --log_path={settings.log_path}: {error}\n")
+        return EX_USAGE
     # Not asyncio.run: it would wait without bound for a load that is still under way.
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -16,7 +16,7 @@ import structlog
 
 from motorpool.modelserver.catalog import Catalog
 from motorpool.modelserver.configfile import ConfigError, NotJson, parse_config
-from motorpool.modelserver.errors import InvalidConfig, ReloadFailed
+from motorpool.modelserver.errors import InvalidConfig, NoConfig, ReloadFailed
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.model import LoadFailed, Model
 
@@ -47,10 +47,10 @@ class Manager:
             return
         try:
             await self.reload()
-        except InvalidConfig as error:
+        except (InvalidConfig, NoConfig) as error:
             raise LoadFailed(f"{self._settings.config_path}: {error}") from error
         except ReloadFailed as error:
-            log.error("not all models are served", cause=str(error))
+            log.warning("not all models are served", cause=str(error))
 
     async def reload(self) -> bool:
         """Whether anything changed. Raises ReloadFailed, InvalidConfig."""
@@ -93,7 +93,7 @@ class Manager:
                 content = await asyncio.to_thread(path.read_bytes)
                 return parse_config(content, path.parent, self._settings)
             except OSError as error:
-                raise ReloadFailed("Config file not found or cannot open.") from error
+                raise NoConfig from error
             except NotJson as error:
                 if attempt == READS:
                     raise InvalidConfig(str(error)) from error

@@ -10,20 +10,20 @@ import ctypes
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
-from motorpool.modelserver.engine import Engine, EngineError
+from motorpool.modelserver.contract import Engine, EngineError, Load
 from motorpool.modelserver.errors import NotFound, NotLoaded
 from motorpool.modelserver.metrics import Registry, VersionMetrics
 from motorpool.modelserver.policy import LATEST, VersionPolicy
+from motorpool.modelserver.protocols.tfs import OK, UNKNOWN, VersionStatus
 from motorpool.modelserver.repository import (
     RepositoryError,
     Signature,
     existing_versions,
-    model_file,
     signature,
+    version_directory,
 )
 from motorpool.modelserver.workers import Workers
 
@@ -65,12 +65,6 @@ class Version:
         self.decided = asyncio.Event()  # set once loading has ended, either way
 
 
-class Load(Protocol):
-    def __call__(self, file: Path) -> Engine:
-        """Blocking. Raises EngineError."""
-        ...
-
-
 class Model:
     def __init__(
         self,
@@ -106,6 +100,28 @@ class Model:
         if found is None or found.state is State.END:
             raise NotFound("Model with requested version is not found")
         return found
+
+    def status(self, number: int | None) -> list[VersionStatus]:
+        """Of that version, or of every one. Raises NotFound."""
+        versions = self.versions if number is None else [self._known(number)]
+        return [
+            VersionStatus(each.number, each.state.name, UNKNOWN if each.failed else OK)
+            for each in versions
+        ]
+
+    def count_status(self, interface: str) -> None:
+        """One more who asked for `status`; counted once there is a version to count it at."""
+        for version in self.versions:
+            if version.serving is not None:
+                series = version.serving.metrics
+                of = series.rest if interface == "REST" else series.grpc
+                of.model_status.successes.value += 1
+                return
+
+    def _known(self, number: int) -> Version:
+        if number not in self._versions:
+            raise NotFound("Model with requested version is not found")
+        return self._versions[number]
 
     async def serving(self, number: int | None) -> Serving:
         """That version ready for work; waits a while for one that is being loaded."""
@@ -171,7 +187,7 @@ class Model:
         raise NotLoaded
 
     async def _load_version(self, number: int) -> None:
-        directory = self.path / str(number)
+        directory = version_directory(self.path, number)
         seen = await asyncio.to_thread(signature, directory)
         if (failed := self._failed.get(number)) is not None and seen == failed[0]:
             raise LoadFailed(failed[1])
@@ -180,7 +196,7 @@ class Model:
         log.info("loading", model=self.name, version=number)
         try:
             version.serving = await self._start(directory, number)
-        except (EngineError, RepositoryError) as error:
+        except EngineError as error:
             # It stays LOADING, as in OVMS: it may yet come, with another file.
             version.failed = True
             self._failed[number] = (seen, f"version {number}: {error}")
@@ -193,8 +209,7 @@ class Model:
             version.decided.set()
 
     async def _start(self, directory: Path, number: int) -> Serving:
-        file = await asyncio.to_thread(model_file, directory)
-        engine = await asyncio.to_thread(self._load, file)
+        engine = await asyncio.to_thread(self._load, directory)
         workers = Workers(engine, f"{self.name}-{number}")
         metrics = VersionMetrics(self._registry, self.name, number)
         metrics.streams.value = engine.streams

@@ -39,10 +39,9 @@ def policy_of(document: Any) -> VersionPolicy:
     ((kind, details),) = document.items()
     if kind not in ("latest", "all", "specific"):
         raise ValueError("Model version policy contains unsupported key")
-    if not isinstance(details, dict):
-        raise ValueError("Model version policy is in wrong format")
     if kind == "all":
         return VersionPolicy(latest=None)
+    details = details if isinstance(details, dict) else {"num_versions": 0}
     if kind == "latest":
         count = details.get("num_versions", 1)
         if not _is_version(count):

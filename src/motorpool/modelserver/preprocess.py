@@ -52,6 +52,9 @@ class Steps:
         return bool(self.precision or self.colours or self.mean or self.scale)
 
 
+NO_STEPS = Steps()
+
+
 def parse_precision(text: str) -> Pair:
     """Raises ValueError."""
     return _pair(text.lower(), PRECISIONS)
@@ -74,5 +77,6 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 def _pair(text: str, known: dict[str, str]) -> Pair:
     words = re.sub(r"\s", "", text).split(":")
     if len(words) != 2 or not all(word in known for word in words):
-        raise ValueError(f"should be two of {', '.join(known)}, as {list(known)[1]}:{list(known)[0]}")
+        first, second, *_ = known
+        raise ValueError(f"should be two of {', '.join(known)}, as {second}:{first}")
     return Pair(known[words[0]], known[words[1]])

@@ -8,7 +8,7 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
-from motorpool.modelserver.errors import UnknownAddress, UnsupportedMethod
+from motorpool.modelserver.errors import NotFound, UnknownAddress, UnsupportedMethod
 
 
 class Endpoint(Enum):
@@ -19,6 +19,11 @@ class Endpoint(Enum):
     MODEL_METADATA = auto()
     MODEL_READY = auto()
     MODEL_INFER = auto()
+    MODEL_PREDICT = auto()  # V1
+    MODEL_STATUS = auto()  # V1
+    MODEL_SIGNATURE = auto()  # V1
+    CONFIG = auto()
+    CONFIG_RELOAD = auto()
     METRICS = auto()
 
 
@@ -32,6 +37,8 @@ _FIXED = {
     "/v2": Endpoint.SERVER_METADATA,
     "/v2/health/live": Endpoint.SERVER_LIVE,
     "/v2/health/ready": Endpoint.SERVER_READY,
+    "/v1/config": Endpoint.CONFIG,
+    "/v1/config/reload": Endpoint.CONFIG_RELOAD,
     "/metrics": Endpoint.METRICS,
 }
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,18}))?(/|/ready|/infer)?")
@@ -41,11 +48,22 @@ _SUFFIX = {
     "/ready": Endpoint.MODEL_READY,
     "/infer": Endpoint.MODEL_INFER,
 }
+# A label is read and passed over, as in OpenVINO Model Server: the default version answers.
+_MODEL_V1 = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18})|/labels/[^/:]+)?"
+    r"(:predict|:classify|:regress|/metadata)?"
+)
+_SUFFIX_V1 = {
+    None: Endpoint.MODEL_STATUS,
+    ":predict": Endpoint.MODEL_PREDICT,
+    "/metadata": Endpoint.MODEL_SIGNATURE,
+}
+_POSTED = (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT, Endpoint.CONFIG_RELOAD)
 _METHODS = ("GET", "POST", "OPTIONS")
 
 
 def route(method: str, path: str) -> Route:
-    """Raises UnknownAddress, UnsupportedMethod. *path* comes without its query."""
+    """Raises UnknownAddress, UnsupportedMethod, NotFound. *path* comes without its query."""
     if method not in _METHODS:
         raise UnsupportedMethod
     if ".." in path:
@@ -53,7 +71,7 @@ def route(method: str, path: str) -> Route:
     if method == "OPTIONS":
         return Route(Endpoint.PREFLIGHT)
     found = _route(path)
-    if method != ("POST" if found.endpoint is Endpoint.MODEL_INFER else "GET"):
+    if method != ("POST" if found.endpoint in _POSTED else "GET"):
         raise UnsupportedMethod
     return found
 
@@ -61,6 +79,11 @@ def route(method: str, path: str) -> Route:
 def _route(path: str) -> Route:
     if fixed := _FIXED.get(path):
         return Route(fixed)
+    if match := _MODEL_V1.fullmatch(path):
+        name, version, suffix = match.groups()
+        if suffix not in _SUFFIX_V1:
+            raise NotFound("Requested REST resource not found")
+        return Route(_SUFFIX_V1[suffix], name, int(version) if version else None)
     match = _MODEL.fullmatch(path)
     if match is None:
         raise UnknownAddress

@@ -6,7 +6,7 @@ importing this file starts none.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from motorpool.modelserver import errors
 from motorpool.modelserver.catalog import NO_GRAPH, Catalog
 from motorpool.modelserver.inference import counted, infer
 from motorpool.modelserver.protocols import messages, reflection, v2_grpc
+from motorpool.modelserver.rpc_tfs import TensorFlowServing
 
 log = structlog.get_logger("motorpool.modelserver")
 
@@ -44,7 +45,7 @@ CODE_OF: dict[type[errors.InferError], grpc.StatusCode] = {
 
 Unary: TypeAlias = Callable[[Any], Awaitable[Any]]
 Stream: TypeAlias = Callable[[AsyncIterator[Any]], AsyncIterator[Any]]
-Methods: TypeAlias = dict[str, Unary | Stream]
+Methods: TypeAlias = Mapping[str, Unary | Stream]
 
 
 class CannotServe(Exception):
@@ -242,8 +243,9 @@ class Server:
 
 def services(catalog: Catalog, *, version: str, decoders: Executor) -> dict[str, Methods]:
     """Everything that is offered, by the full name of its service."""
-    offered = {
+    offered: dict[str, Methods] = {
         v2_grpc.SERVICE: Inference(catalog, version=version, decoders=decoders).methods(),
+        **TensorFlowServing(catalog, decoders).services(),
     }
     names = [*offered, "grpc.health.v1.Health", *reflection.SERVICES]
     reflecting: dict[str, Methods] = {

@@ -1,7 +1,8 @@
-"""One process that serves one model: listens, loads, serves, stops.
+"""One process that serves models: listens, loads, serves, stops.
 
 Listens before it loads, so that a probe hears "alive, not ready" from the start. A first load that
-fails ends the process with 1, as OpenVINO Model Server does when it is started for one model.
+fails ends the process with 1, as OpenVINO Model Server does when it is started for one model; of
+those in a config.json each may fail for itself.
 """
 
 import asyncio
@@ -15,17 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import openvino as ov
 import structlog
 from granian.constants import Interfaces
 from granian.net import SocketHolder
 from granian.server.embed import Server as Granian
 
 from motorpool import __version__
-from motorpool.modelserver import engine
+from motorpool.modelserver import loading
 from motorpool.modelserver.catalog import Catalog
 from motorpool.modelserver.flags import Settings
-from motorpool.modelserver.http import App
+from motorpool.modelserver.http import App, Cors
+from motorpool.modelserver.manager import Manager
 from motorpool.modelserver.metrics import Registry
 from motorpool.modelserver.model import LoadFailed, Model
 
@@ -48,7 +49,7 @@ async def serve(settings: Settings) -> int:
     except CannotListen as error:
         failure = f"Failed to start {error}"
     except LoadFailed as error:
-        failure = f"Failed to load model {settings.model_name}: {error}"
+        failure = f"Failed to load {_what(settings)}: {error}"
     else:
         log.info("stopped")
         return 0
@@ -62,19 +63,26 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, catalog.stopping.set)
+    if settings.without_effect:
+        log.warning("flags without effect", flags=",".join(settings.without_effect))
     registry = Registry(settings.metrics_list)
-    model = _model(settings, registry)
-    catalog.put(model)
+    manager = Manager(settings, catalog, partial(_model, registry=registry))
     decoders = ThreadPoolExecutor(settings.rest_workers or os.cpu_count() or 1, "images")
     drains: list[Drain] = []
     try:
         if settings.rest_port:
-            served = registry if settings.metrics_enable else None
-            app = App(catalog, version=__version__, decoders=decoders, registry=served)
+            app = App(
+                catalog,
+                version=__version__,
+                decoders=decoders,
+                registry=registry if settings.metrics_enable else None,
+                reload=manager.reload,
+                cors=_cors(settings),
+            )
             drains.append(_start_rest(settings, app))
         if settings.port:
             drains.append(await _start_grpc(settings, catalog, decoders))
-        await _load_and_wait(settings, model, catalog)
+        await _load_and_wait(settings, manager, catalog)
     finally:
         catalog.stopping.set()
         await asyncio.gather(*(drain() for drain in drains))
@@ -107,7 +115,8 @@ async def _start_grpc(settings: Settings, catalog: Catalog, decoders: Executor) 
     """Raises CannotListen."""
     from motorpool.modelserver import rpc
 
-    server = rpc.Server(catalog, rpc.services(catalog, version=__version__, decoders=decoders))
+    services = rpc.services(catalog, version=__version__, decoders=decoders)
+    server = rpc.Server(catalog, services, settings.grpc_channel_arguments)
     try:
         await server.start(settings.grpc_bind_address, settings.port)
     except rpc.CannotServe as error:
@@ -139,19 +148,19 @@ class _Listener(Granian):  # type: ignore[misc]
         self._sfd = self._shd.get_fd()
 
 
-async def _load_and_wait(settings: Settings, model: Model, catalog: Catalog) -> None:
+async def _load_and_wait(settings: Settings, manager: Manager, catalog: Catalog) -> None:
     stopped = asyncio.create_task(catalog.stopping.wait())
-    first = asyncio.create_task(model.refresh())
+    first = asyncio.create_task(manager.load())
     await asyncio.wait({stopped, first}, return_when=asyncio.FIRST_COMPLETED)
     if not first.done():
         first.cancel()
         return
     first.result()
     catalog.ready.set()
-    log.info("ready", model=settings.model_name)
+    log.info("ready", models=",".join(model.name for model in catalog.models))
     watching = None
     if settings.file_system_poll_wait_seconds:
-        watching = asyncio.create_task(model.watch(settings.file_system_poll_wait_seconds))
+        watching = asyncio.create_task(manager.watch(settings.file_system_poll_wait_seconds))
     await stopped
     log.info("stopping")
     if watching is not None:
@@ -167,14 +176,26 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
 
 
 def _model(settings: Settings, registry: Registry) -> Model:
-    options = engine.Options(
-        device=engine.device_to_use(settings.target_device, accelerators=engine.has_accelerators()),
-        layouts=settings.layout,
-        nireq=settings.nireq,
-        properties=settings.plugin_config,
+    return Model(
+        settings.model_name,
+        Path(settings.model_path),
+        loading.Loader(settings),
+        registry,
+        settings.model_version_policy,
     )
-    load = partial(engine.load, ov.Core(), options=options)
-    return Model(settings.model_name, Path(settings.model_path), load, registry)
+
+
+def _what(settings: Settings) -> str:
+    return "the configuration" if settings.config_path else f"model {settings.model_name}"
+
+
+def _cors(settings: Settings) -> Cors:
+    return Cors(
+        settings.allowed_origins,
+        settings.allowed_methods,
+        settings.allowed_headers,
+        settings.allow_credentials,
+    )
 
 
 def _bound(address: str, port: int) -> socket.socket:
