@@ -137,9 +137,11 @@ async def _until_signalled(work: Coroutine[object, object, None]) -> None:
 
 
 async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
+    from motorpool.apiserver import definitions
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
     from motorpool.images.store import ImageStore
+    from motorpool.loop import runner
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
     from motorpool.loop.runner import Context, Settings
@@ -154,9 +156,11 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         registry = Registry(store)
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
+        await definitions.load(registry, client)
         certificates = _certificates(options)
         context = Context(
             client=client,
+            kinds=registry.kinds,
             informers=informers,
             events=events,
             settings=Settings(
@@ -186,6 +190,8 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         ):
             await registry.bootstrap()
             tasks.create_task(informers.run(), name="informers")
+            defining = definitions.controller(registry, client, informers)
+            tasks.create_task(runner.run(defining), name=defining.name)
             tasks.create_task(router.run(), name="router")
             tasks.create_task(events.run(), name="events")
             tasks.create_task(registry.run(), name="upkeep of the store")

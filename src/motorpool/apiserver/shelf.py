@@ -15,7 +15,7 @@ from motorpool.apiserver.keys import key_of, prefix_of
 from motorpool.apiserver.lists import Continue, Filter
 from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
-from motorpool.apiserver.watches import Follower, bookmark
+from motorpool.apiserver.watches import Follower, bookmark, shown_as
 from motorpool.client import WatchEvent
 from motorpool.store import Page, Row, Store
 from motorpool.store.errors import (
@@ -36,6 +36,11 @@ Show: TypeAlias = Callable[[Row], Object]
 Form: TypeAlias = Literal["bare", "shown", "full"]
 
 
+Write: TypeAlias = Callable[[bytes], Awaitable[Row]]
+Observer: TypeAlias = Callable[[Object | None, Object | None], None]
+"""Told at once of every write of a kind: the old object and the new one, None where none is."""
+
+
 class Stale(Exception):
     """Somebody else wrote the object since it was read."""
 
@@ -51,6 +56,11 @@ class Shelf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._memory = ObjectMemory()
+        self._observers: dict[Kind, list[Observer]] = {}
+
+    def observe(self, kind: Kind, observer: Observer) -> None:
+        """Before whoever wrote goes on, *observer* knows."""
+        self._observers.setdefault(kind, []).append(observer)
 
     @property
     def revision(self) -> int:
@@ -65,6 +75,10 @@ class Shelf:
             raise broken(error) from error
         if row is None:
             return None
+        found = self._read(row, form)
+        return kind.read(found) if kind.read is not None else found
+
+    def _read(self, row: Row, form: Form) -> Object:
         match form:
             case "full":
                 return self._memory.full(row)
@@ -90,7 +104,7 @@ class Shelf:
         metadata = obj["metadata"]
         key = key_of(kind, metadata.get("namespace", ""), metadata["name"])
         try:
-            return await self._write(obj, lambda value: self._store.create(key, value))
+            return await self._write(kind, None, obj, lambda value: self._store.create(key, value))
         except KeyExists as error:
             raise refusals.already_exists(kind, metadata["name"]) from error
 
@@ -99,7 +113,7 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                new, lambda value: self._store.update(key, value, expected=expected)
+                kind, old, new, lambda value: self._store.update(key, value, expected=expected)
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
@@ -109,19 +123,39 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                last, lambda value: self._store.delete(key, expected=expected, value=value)
+                kind,
+                old,
+                last,
+                lambda value: self._store.delete(key, expected=expected, value=value),
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
 
-    async def _write(self, obj: Object, write: Callable[[bytes], Awaitable[Row]]) -> Object:
+    async def _write(self, kind: Kind, old: Object | None, obj: Object, write: Write) -> Object:
+        if kind not in self._observers:
+            return await self._put(obj, write)
+        # A write that has begun stands, also where its writer is cancelled: so it must be told.
+        return await asyncio.shield(self._put_and_tell(kind, old, obj, write))
+
+    async def _put_and_tell(
+        self, kind: Kind, old: Object | None, obj: Object, write: Write
+    ) -> Object:
+        row, written = await self._put_row(obj, write)
+        for observer in self._observers[kind]:
+            observer(old, None if row.deleted else written)
+        return written
+
+    async def _put(self, obj: Object, write: Write) -> Object:
+        return (await self._put_row(obj, write))[1]
+
+    async def _put_row(self, obj: Object, write: Write) -> tuple[Row, Object]:
         try:
             row = await write(value_of(obj))
         except (RevisionConflict, KeyNotFound, KeyExists):
             raise
         except StoreError as error:
             raise broken(error) from error
-        return self._memory.keep(row, obj)
+        return row, self._memory.keep(row, obj)
 
     async def reach(self, resource_version: str) -> int:
         """The number; returns once the store is that far. Raises Timeout."""
@@ -146,7 +180,7 @@ class Shelf:
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
         try:
-            show = self._memory.shown if options.full else self._memory.of
+            show = shown_as(kind, self._memory.shown if options.full else self._memory.of)
             return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
             raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
@@ -213,6 +247,9 @@ class Shelf:
                 yield event
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    def end_watches(self, kind: Kind) -> None:
+        self._store.end_watches(prefix_of(kind))
 
     async def prune(self, kind: Kind, *, written_before: float, limit: int) -> int:
         """Removes what was last written before that moment; returns how many went."""

@@ -47,6 +47,7 @@ OF_ONE_MODEL = (
 )
 FORMATS = tuple(each.value for each in Format)
 NTHREAD_MOST = 1024
+BATCH_WINDOW_MOST_US = 1_000_000
 REST_WORKERS = range(2, 10_001)
 
 
@@ -78,6 +79,7 @@ class Settings:
     scale: tuple[float, ...] = ()
     target_device: str = ""
     nireq: int = 0
+    batch_window_us: int = 0
     plugin_config: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     cache_dir: str = ""
     cpu_extension: str = ""
@@ -120,6 +122,7 @@ MEANING = {
     "target_device": "OpenVINO device: CPU, GPU, AUTO, ...",
     "plugin_config": 'OpenVINO properties as a JSON object, as {"NUM_STREAMS": 2}',
     "nireq": "inferences at a time; 0 leaves it to the engine",
+    "batch_window_us": "how long a request may wait for others to be computed with it (0)",
     "cache_dir": "directory for compiled models",
     "cpu_extension": "shared library with operations that OpenVINO lacks",
     "grpc_channel_arguments": "options of gRPC as name=value, separated by commas",
@@ -369,6 +372,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "target_device": str,
     "plugin_config": _properties,
     "nireq": _integer(0, NIREQ_MOST),
+    "batch_window_us": _integer(0, BATCH_WINDOW_MOST_US),
     "cache_dir": str,
     "cpu_extension": str,
     "grpc_channel_arguments": _channel_arguments,

@@ -4,6 +4,7 @@ The statuses are OpenVINO Model Server's, the odd ones included: 412 for what is
 wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
+from collections.abc import Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
 
-from motorpool.modelserver import errors, metrics, routes
+from motorpool.modelserver import errors, metrics, routes, waiting
 from motorpool.modelserver.bodies import Bodies
 from motorpool.modelserver.catalog import NO_GRAPH, Catalog
 from motorpool.modelserver.inference import counted, infer
@@ -34,6 +35,8 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.NotLoaded: 404,
     errors.NotReady: 503,
     errors.Overloaded: 503,
+    errors.Expired: 504,
+    errors.ClientLeft: 499,  # in logs and counters only
     errors.ModelFault: 500,
     errors.ReloadFailed: 500,
     errors.NoConfig: 500,
@@ -198,9 +201,11 @@ class App:
         with counted(serving, series, call), self._bodies.open(scope) as body:
             content = await body.read(protocol)
             if route.endpoint is Endpoint.MODEL_PREDICT:
-                return await self._predicted(serving, content)
-            end = scope.headers.get(JSON_LENGTH)
-            return await self._answer(serving, route.model, content, end)
+                work = self._predicted(serving, content)
+            else:
+                end = scope.headers.get(JSON_LENGTH)
+                work = self._answer(serving, route.model, content, end)
+            return await _awaited(work, serving, scope, protocol)
 
     async def _answer(
         self, serving: Serving, name: str, body: bytes, json_length: str | None
@@ -213,6 +218,17 @@ class App:
     async def _predicted(self, serving: Serving, body: bytes) -> Reply:
         request, form = v1.decode_predict(body, serving.engine.spec)
         return Reply(v1.encode_predict(form, await infer(serving, request, self._decoders)))
+
+
+async def _awaited(
+    work: Coroutine[Any, Any, Reply], serving: Serving, scope: Any, protocol: Any
+) -> Reply:
+    """The reply, as long as somebody waits for it."""
+    wanted = waiting.within(waiting.timeout_s(scope.headers.get(waiting.TIMEOUT_MS)), work)
+    if serving.workers.is_idle:
+        return await wanted
+    # Only what has to queue can be spared its work.
+    return await waiting.while_connected(protocol.client_disconnect, wanted)
 
 
 def _error_reply(error: errors.InferError) -> Reply:

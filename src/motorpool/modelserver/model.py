@@ -73,12 +73,14 @@ class Model:
         load: Load,
         registry: Registry,
         policy: VersionPolicy = LATEST,
+        batch_window_s: float = 0.0,
     ) -> None:
         self.name = name
         self.path = path
         self._policy = policy
         self._load = load
         self._registry = registry
+        self._batch_window_s = batch_window_s
         self._versions: dict[int, Version] = {}
         self._first_refresh = asyncio.Event()
         self._failed: dict[int, tuple[Signature, str]] = {}  # what each was, and why
@@ -210,7 +212,7 @@ class Model:
 
     async def _start(self, directory: Path, number: int) -> Serving:
         engine = await asyncio.to_thread(self._load, directory)
-        workers = Workers(engine, f"{self.name}-{number}")
+        workers = Workers(engine, f"{self.name}-{number}", self._batch_window_s)
         metrics = VersionMetrics(self._registry, self.name, number)
         metrics.streams.value = engine.streams
         metrics.queue_size.value = engine.nireq

@@ -40,6 +40,8 @@ CODE_OF: dict[type[errors.InferError], grpc.StatusCode] = {
     errors.NotLoaded: Code.UNAVAILABLE,
     errors.NotReady: Code.UNAVAILABLE,
     errors.Overloaded: Code.UNAVAILABLE,
+    errors.Expired: Code.DEADLINE_EXCEEDED,
+    errors.ClientLeft: Code.CANCELLED,
     errors.ModelFault: Code.INTERNAL,
 }
 

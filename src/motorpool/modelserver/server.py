@@ -182,6 +182,7 @@ def _model(settings: Settings, registry: Registry) -> Model:
         loading.Loader(settings),
         registry,
         settings.model_version_policy,
+        settings.batch_window_us / 1e6,
     )
 
 
