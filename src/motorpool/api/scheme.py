@@ -1,11 +1,24 @@
 """Every kind that Motorpool serves, and how to find one. Pure."""
 
-from motorpool.api import apps, coordination, core, discovery, route, serving
+from motorpool.api import (
+    apps,
+    coordination,
+    core,
+    discovery,
+    events,
+    networking,
+    route,
+    serving,
+    storage,
+)
 from motorpool.api.kinds import Kind
 
 KINDS: tuple[Kind, ...] = (
     *core.KINDS,
     *apps.KINDS,
+    *events.KINDS,
+    *networking.KINDS,
+    *storage.KINDS,
     *discovery.KINDS,
     *coordination.KINDS,
     *route.KINDS,

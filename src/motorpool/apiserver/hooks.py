@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from motorpool.api import core
+from motorpool.api import batch, claims, core, jobs
 from motorpool.api.errors import FieldError, InternalError
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
@@ -123,6 +123,9 @@ BEGIN: Mapping[Kind, Begin] = {
     core.NAMESPACE: _begin_namespace,
     core.POD: _begin_pod,
     core.SERVICE: _begin_service,
+    core.PERSISTENT_VOLUME_CLAIM: claims.begin_claim,
+    core.PERSISTENT_VOLUME: claims.begin_volume,
+    batch.JOB: jobs.begin_job,
 }
 """What an object of that kind starts its life with."""
 

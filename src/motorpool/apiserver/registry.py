@@ -26,6 +26,7 @@ from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.apiserver.virtual import VirtualKinds
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.store import Store
@@ -54,6 +55,7 @@ class Registry:
         self, store: Store, *, clock: Clock = now, source: random.Random | None = None
     ) -> None:
         self.clock = clock
+        self.virtual = VirtualKinds()
         self._shelf = Shelf(store)
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
@@ -89,6 +91,8 @@ class Registry:
         full: bool = True,
     ) -> Object:
         """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
+        if kind.is_virtual:
+            return await self.virtual.get(kind, namespace, name)
         if resource_version:
             await self._shelf.reach(resource_version)
         return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
@@ -101,6 +105,9 @@ class Registry:
         return scale_of(await self._shelf.get(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
+        if kind.is_virtual:
+            found = await self.virtual.list(kind, namespace, options)
+            return Listing(found, self.resource_version)
         return await self._shelf.list(kind, namespace, options)
 
     def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:

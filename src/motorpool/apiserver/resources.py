@@ -18,8 +18,8 @@ from motorpool.api.errors import (
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.api.streams import LogOptions, PodStreams
+from motorpool.apiserver import deletion, podactions, rendering, reviews
 from motorpool.apiserver import options as asked
-from motorpool.apiserver import rendering, reviews
 from motorpool.apiserver.authentication import User
 from motorpool.apiserver.http import Request, Response, Stream, json_response
 from motorpool.apiserver.lists import Filter
@@ -33,6 +33,10 @@ from motorpool.base.clock import rfc3339
 BOOKMARK_PERIOD_S = 60.0
 WATCH_TIME_S = 1800.0
 
+CHILDREN_STAY = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
 
@@ -50,8 +54,7 @@ class Resources:
             return await self._log(request, kind, target)
         if not target.name:
             return await self._collection(request, kind, target)
-        if target.subresource:
-            _check_subresource(request, kind, target)
+        _check_served(request, kind, target)
         match request.method:
             case "GET":
                 return await self._get(request, kind, target)
@@ -61,9 +64,21 @@ class Resources:
                 return await self._patch(request, kind, target)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
+            case "POST" if target.subresource:
+                return await self._act(request, kind, target)
         raise _not_allowed()
 
+    async def _act(self, request: Request, kind: Kind, target: Target) -> Response:
+        """Creates what is not kept, but does something to the object that it stands below."""
+        action = podactions.action_of(kind, target.subresource)
+        if action is None:
+            raise _not_allowed()
+        obj, options = await _decoded(request, kind)
+        place = target.namespace, target.name
+        return json_response(await action(self._registry, *place, obj, options), 201)
+
     async def _collection(self, request: Request, kind: Kind, target: Target) -> Response | Stream:
+        _check_verb(request, kind, watches=target.watches or asked.flag(request.query, "watch"))
         match request.method:
             case "GET" if target.watches or asked.flag(request.query, "watch"):
                 return self._watch(request, kind, target)
@@ -71,7 +86,7 @@ class Resources:
                 return await self._list(request, kind, target)
             case "POST" if target.namespace or not kind.namespaced:
                 return await self._create(request, kind, target)
-            case "DELETE" if "deletecollection" in kind.verbs:
+            case "DELETE":
                 return await self._delete_collection(request, kind, target)
         raise _not_allowed()
 
@@ -192,8 +207,12 @@ class Resources:
         options = asked.delete_options(request.query, await _delete_body(request))
         deleted = await self._registry.delete(kind, target.namespace, target.name, options)
         if deleted.gone and not kind.delete_returns_object:
-            return rendering.value_response(success(kind, deleted), form)
-        return self._object(request, kind, deleted.object, form)
+            response = rendering.value_response(success(kind, deleted), form)
+        else:
+            response = self._object(request, kind, deleted.object, form)
+        if deletion.orphans(kind, options):
+            response.headers.append(("Warning", warning(CHILDREN_STAY)))
+        return response
 
     async def _delete_collection(self, request: Request, kind: Kind, target: Target) -> Response:
         form = form_of(request.header("accept"))
@@ -325,11 +344,26 @@ def _check_apply(request: Request) -> None:
         raise invalid_options("PatchOptions", error)
 
 
-def _check_subresource(request: Request, kind: Kind, target: Target) -> None:
-    verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
+_COLLECTION_VERBS = {"POST": "create", "DELETE": "deletecollection"}
+
+
+def _check_verb(request: Request, kind: Kind, *, watches: bool) -> None:
+    verb = _COLLECTION_VERBS.get(request.method, "watch" if watches else "list")
+    if verb not in kind.verbs:
+        raise _not_allowed()
+
+
+def _check_served(request: Request, kind: Kind, target: Target) -> None:
+    """Refuses the verb that the object, or what stands below it, does not have."""
+    verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
+    verb = verbs.get(request.method)
+    if not target.subresource:
+        if verb not in kind.verbs:
+            raise _not_allowed()
+        return
     for sub in kind.subresources:
         if sub.name == target.subresource:
-            if verb.get(request.method) not in sub.verbs:
+            if verb not in sub.verbs:
                 raise _not_allowed()
             return
     raise _no_resource()

@@ -1,5 +1,8 @@
 """Objects on the store: reads and writes them by kind, and speaks the API's errors.
 
+A kind may be a view of another (`Kind.stored_as`): its objects are kept as that one's, and become
+the view's on their way out. Selectors look at what is kept.
+
 What comes out is shared and must not be changed; what goes in is shared from then on.
 """
 
@@ -67,10 +70,12 @@ class Shelf:
             return None
         match form:
             case "full":
-                return self._memory.full(row)
+                found = self._memory.full(row)
             case "shown":
-                return self._memory.shown(row)
-        return self._memory.of(row)
+                found = self._memory.shown(row)
+            case _:
+                found = self._memory.of(row)
+        return kind.from_stored(found)
 
     async def get(self, kind: Kind, namespace: str, name: str, *, form: Form = "bare") -> Object:
         """Raises NotFound."""
@@ -83,14 +88,16 @@ class Shelf:
         """The bare object that all readers of *obj*'s revision share."""
         version = obj["metadata"].get("resourceVersion")
         found = self._memory.recall(int(version)) if version else None
-        return bare(obj) if found is None else found
+        if found is None or found["apiVersion"] != obj["apiVersion"]:
+            return bare(obj)
+        return found
 
     async def insert(self, kind: Kind, obj: Object) -> Object:
         """Raises AlreadyExists."""
         metadata = obj["metadata"]
         key = key_of(kind, metadata.get("namespace", ""), metadata["name"])
         try:
-            return await self._write(obj, lambda value: self._store.create(key, value))
+            return await self._write(kind, obj, lambda value: self._store.create(key, value))
         except KeyExists as error:
             raise refusals.already_exists(kind, metadata["name"]) from error
 
@@ -99,7 +106,7 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                new, lambda value: self._store.update(key, value, expected=expected)
+                kind, new, lambda value: self._store.update(key, value, expected=expected)
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
@@ -109,19 +116,22 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                last, lambda value: self._store.delete(key, expected=expected, value=value)
+                kind, last, lambda value: self._store.delete(key, expected=expected, value=value)
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
 
-    async def _write(self, obj: Object, write: Callable[[bytes], Awaitable[Row]]) -> Object:
+    async def _write(
+        self, kind: Kind, obj: Object, write: Callable[[bytes], Awaitable[Row]]
+    ) -> Object:
+        obj = kind.to_stored(obj)
         try:
             row = await write(value_of(obj))
         except (RevisionConflict, KeyNotFound, KeyExists):
             raise
         except StoreError as error:
             raise broken(error) from error
-        return self._memory.keep(row, obj)
+        return kind.from_stored(self._memory.keep(row, obj))
 
     async def reach(self, resource_version: str) -> int:
         """The number; returns once the store is that far. Raises Timeout."""
@@ -141,19 +151,22 @@ class Shelf:
         limit = 0 if options.resource_version == "0" else options.limit
         exact = options.match == "Exact" or (limit > 0 and revision > 0 and not options.match)
         if after is None and wanted.name and not exact and (namespace or not kind.namespaced):
-            found = await self.find(kind, namespace, wanted.name, form=_form(options.full))
-            items = [found] if found is not None and wanted.matches(found) else []
+            one = await self.find(kind.stored, namespace, wanted.name, form=_form(options.full))
+            items = [kind.from_stored(one)] if one is not None and wanted.matches(one) else []
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
         try:
             show = self._memory.shown if options.full else self._memory.of
-            return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
+            found = await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
             raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
         except FutureRevision as error:
             raise refusals.too_new(error.revision, error.current) from error
         except StoreError as error:
             raise broken(error) from error
+        if kind.stored_as is None:
+            return found
+        return found._replace(items=[kind.from_stored(item) for item in found.items])
 
     async def _list(
         self, prefix: str, wanted: Filter, start: Continue, limit: int, show: Show

@@ -50,7 +50,7 @@ class Follower:
                     for row in rows:
                         event = self._event(row)
                         if event is not None:
-                            yield event
+                            yield WatchEvent(event.type, self._kind.from_stored(event.object))
         except Compacted as error:
             raise refusals.too_old(error.revision, error.oldest) from error
         except WatchLagged as error:
