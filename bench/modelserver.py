@@ -85,6 +85,8 @@ def requests_a_second(port: int, request: bytes, clients: int) -> float:
         process.start()
     for process in processes:
         process.join()
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a client of the bench failed")
     return sum(counts.get() for _ in processes) / ROUND_S
 
 

@@ -2,7 +2,9 @@ import asyncio
 import contextlib
 
 from motorpool.api import core
-from motorpool.api.errors import ServiceUnavailable
+from motorpool.api.errors import Conflict, ServiceUnavailable
+from motorpool.base.backoff import Backoff
+from motorpool.loop import runner
 from motorpool.loop.informer import Informers
 from motorpool.loop.runner import Controller, own_key, run
 from tests.memory_client import MemoryClient
@@ -68,3 +70,20 @@ async def test_a_reconcile_may_ask_to_see_its_key_again():
 
     async with running(MemoryClient(config_map("a")), reconcile):
         await until(lambda: len(tries) >= 3)
+
+
+async def test_a_stale_object_whose_successor_has_come_is_tried_again_at_once(monkeypatch):
+    monkeypatch.setattr(runner, "RETRY", Backoff(first_s=60, most_s=60))
+    tries = []
+    client = MemoryClient(config_map("a"))
+
+    async def reconcile(informer, key):
+        tries.append(key)
+        if len(tries) == 1:
+            before = informer.get(*key)
+            await client.patch(core.CONFIG_MAP, *key, {"data": {"a": "1"}})
+            await until(lambda: informer.get(*key) is not before)
+            raise Conflict("the object has been modified")
+
+    async with running(client, reconcile):
+        await until(lambda: len(tries) == 2)

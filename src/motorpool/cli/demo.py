@@ -211,7 +211,9 @@ async def _served(
             break
         if now != said:
             said = now
-            console.print(f"  [dim]{time.monotonic() - started:5.2f} s[/] {said or 'waiting'}")
+            console.print(
+                f"  [dim]{time.monotonic() - started:5.2f} s[/] {said or 'waiting'}", soft_wrap=True
+            )
         if time.monotonic() - started > READY_TIMEOUT_S:
             raise DemoFailed(f"the InferenceService is not ready after {READY_TIMEOUT_S} s: {said}")
         await asyncio.sleep(0.05)

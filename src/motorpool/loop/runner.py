@@ -146,6 +146,8 @@ class _Runner:
             log.debug(
                 "stale, again", controller=self._controller.name, key=str(key), error=str(error)
             )
+            # Where the newer object has come already, there is nothing to wait for.
+            return not self._queue.has_changed(key), None
         except (ApiError, OSError) as error:
             log.warning("failed", controller=self._controller.name, key=str(key), error=str(error))
         except Exception:

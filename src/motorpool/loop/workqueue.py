@@ -61,6 +61,10 @@ class WorkQueue(Generic[Key]):
             )
         return delay
 
+    def has_changed(self, key: Key) -> bool:
+        """Whether a key that is being worked on was added again meanwhile."""
+        return key in self._again
+
     def next_due(self) -> float | None:
         """When the next key is due; None where none waits."""
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
