@@ -137,6 +137,7 @@ async def _until_signalled(work: Coroutine[object, object, None]) -> None:
 
 
 async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
+    from motorpool.api import metrics
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
     from motorpool.images.store import ImageStore
@@ -180,6 +181,8 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             node_name=_node_name(),
             images=ImageStore(data_dir / "images"),
         )
+        registry.virtual.provide(metrics.POD_METRICS, agent.usage.pods)
+        registry.virtual.provide(metrics.NODE_METRICS, agent.usage.nodes)
         async with (
             asyncio.TaskGroup() as tasks,
             _api(options, registry, agent, certificates) as api,

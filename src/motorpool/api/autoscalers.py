@@ -30,6 +30,8 @@ _TARGETS = ("AverageValue", "Utilization", "Value")
 _SELECTIONS = ("Disabled", "Max", "Min")
 _WINDOW_S_MAX = 3600
 _PERIOD_S_MAX = 1800
+_PLAIN = {"type", "averageUtilization"}
+_CPU_NOW = ("resource", "current", "averageUtilization")
 _STATUS = ("currentReplicas", "desiredReplicas", "lastScaleTime", "observedGeneration")
 
 _SCALE_UP: Object = {
@@ -89,13 +91,15 @@ def _cpu(percent: int) -> Object:
 def v1_of(stored: Object) -> Object:
     """The v1 view of a v2 object."""
     spec, status = stored.get("spec") or {}, stored.get("status") or {}
-    percent, others = _split(spec.get("metrics") or (), "target")
-    used, other_values = _split(status.get("currentMetrics") or (), "current")
+    percent, others = _split(spec.get("metrics") or ())
+    values = status.get("currentMetrics") or ()
+    shares = [at(v, *_CPU_NOW) for v in values if at(v, "resource", "name") == "cpu"]
+    used = next((share for share in shares if share is not None), None)
     annotations = {
         **annotations_of(stored),
         **_annotation(METRICS, others),
         **_annotation(BEHAVIOR, spec.get("behavior")),
-        **_annotation(CURRENT_METRICS, other_values),
+        **_annotation(CURRENT_METRICS, values),
         **_annotation(CONDITIONS, status.get("conditions")),
     }
     metadata = {**stored["metadata"], "annotations": annotations}
@@ -133,7 +137,7 @@ def v2_of(view: Object) -> Object:
     status = dict(view.get("status") or {})
     used = status.pop("currentCPUUtilizationPercentage", None)
     values = list(_noted(annotations, CURRENT_METRICS))
-    if used is not None:
+    if used is not None and not values:
         current = {"averageUtilization": used}
         values.append({"type": "Resource", "resource": {"name": "cpu", "current": current}})
     status["currentMetrics"] = values or None
@@ -151,15 +155,14 @@ def v2_of(view: Object) -> Object:
     return result
 
 
-def _split(metrics: Sequence[Object], field: str) -> tuple[int | None, list[Object]]:
+def _split(metrics: Sequence[Object]) -> tuple[int | None, list[Object]]:
     """The use of the CPU in percent, and every other metric."""
     percent: int | None = None
     others = []
     for metric in metrics:
-        value = at(metric, "resource", field, default={})
-        plain = value.keys() <= {"type", "averageUtilization"} and "averageUtilization" in value
-        if percent is None and at(metric, "resource", "name") == "cpu" and plain:
-            percent = value["averageUtilization"]
+        target = at(metric, "resource", "target", default={})
+        if percent is None and at(metric, "resource", "name") == "cpu" and set(target) == _PLAIN:
+            percent = target["averageUtilization"]
         else:
             others.append(metric)
     return percent, others

@@ -2,10 +2,12 @@
 
 from motorpool.api import (
     apps,
+    autoscaling,
     coordination,
     core,
     discovery,
     events,
+    metrics,
     networking,
     route,
     serving,
@@ -17,10 +19,12 @@ KINDS: tuple[Kind, ...] = (
     *core.KINDS,
     *apps.KINDS,
     *events.KINDS,
+    *autoscaling.KINDS,
     *networking.KINDS,
     *storage.KINDS,
     *discovery.KINDS,
     *coordination.KINDS,
+    *metrics.KINDS,
     *route.KINDS,
     *serving.KINDS,
 )

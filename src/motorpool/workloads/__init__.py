@@ -10,6 +10,7 @@ from motorpool.loop.runner import Context, Controller
 from motorpool.workloads.deployment import reconcile as deployment
 from motorpool.workloads.endpointslice import reconcile as endpointslice
 from motorpool.workloads.garbage import reconcile as garbage
+from motorpool.workloads.horizontalpodautoscaler import reconcile as horizontalpodautoscaler
 from motorpool.workloads.namespace import reconcile as namespace
 from motorpool.workloads.replicaset import reconcile as replicaset
 from motorpool.workloads.scheduler import reconcile as scheduler
@@ -21,6 +22,7 @@ CONTROLLERS: tuple[Callable[[Context], Controller], ...] = (
     scheduler.controller,
     endpointslice.controller,
     serviceaccount.controller,
+    horizontalpodautoscaler.controller,
     namespace.controller,
     garbage.controller,
 )
