@@ -9,6 +9,7 @@ from motorpool.api import (
     events,
     metrics,
     networking,
+    rbac,
     route,
     serving,
     storage,
@@ -25,6 +26,7 @@ KINDS: tuple[Kind, ...] = (
     *discovery.KINDS,
     *coordination.KINDS,
     *metrics.KINDS,
+    *rbac.KINDS,
     *route.KINDS,
     *serving.KINDS,
 )

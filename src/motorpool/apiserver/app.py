@@ -16,7 +16,8 @@ from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotF
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
 from motorpool.apiserver import documents, reviews
-from motorpool.apiserver.authentication import Authenticator, User, user_of
+from motorpool.apiserver.access.gate import Gate
+from motorpool.apiserver.authentication import Authenticator, User
 from motorpool.apiserver.http import (
     Receive,
     Request,
@@ -71,9 +72,9 @@ class App:
         version: Version,
     ) -> None:
         self._registry = registry
-        self._tokens = tokens
+        self._gate = Gate(tokens, registry.policy)
         self._catalog = Catalog((*kinds, *reviews.KINDS))
-        self._resources = Resources(registry, streams)
+        self._resources = Resources(registry, streams, self._gate)
         self._openapi = OpenApiPages(self._catalog)
         self._version = version
         self._streams = Streams()
@@ -101,8 +102,9 @@ class App:
         await send_response(request, answer, send)
 
     async def _answer(self, request: Request) -> Response | Stream:
-        user = user_of(self._tokens, request.header("authorization"), request.path)
+        user = await self._gate.user_of(request)
         target = target_of(request.path)
+        self._gate.authorize(request, target, user)
         if target is None or not self._catalog.serves(target.group_version):
             return await self._page(request)
         if not target.plural:

@@ -35,11 +35,17 @@ class Request:
             parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         )
         self.server: tuple[str, int] = scope.get("server") or ("127.0.0.1", 0)
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._raw: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._headers: dict[bytes, bytes] = dict(self._raw)
         self._receive = receive
 
     def header(self, name: str) -> str:
         return self._headers.get(name.lower().encode("latin-1"), b"").decode("latin-1")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """All of them, their names in lower case; those that are repeated too."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
 
     async def body(self) -> bytes:
         """Raises RequestEntityTooLarge."""

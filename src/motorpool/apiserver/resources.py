@@ -20,6 +20,8 @@ from motorpool.api.meta import Object
 from motorpool.api.streams import LogOptions, PodStreams
 from motorpool.apiserver import deletion, podactions, rendering, reviews
 from motorpool.apiserver import options as asked
+from motorpool.apiserver.access.escalation import check_of
+from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.authentication import User
 from motorpool.apiserver.http import Request, Response, Stream, json_response
 from motorpool.apiserver.lists import Filter
@@ -41,8 +43,9 @@ _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
 
 class Resources:
-    def __init__(self, registry: Registry, streams: PodStreams | None) -> None:
+    def __init__(self, registry: Registry, streams: PodStreams | None, gate: Gate) -> None:
         self._registry = registry
+        self._gate = gate
         self._streams = streams
 
     async def answer(
@@ -53,15 +56,15 @@ class Resources:
         if target.subresource == "log" and request.method == "GET":
             return await self._log(request, kind, target)
         if not target.name:
-            return await self._collection(request, kind, target)
+            return await self._collection(request, kind, target, user)
         _check_served(request, kind, target)
         match request.method:
             case "GET":
                 return await self._get(request, kind, target)
             case "PUT":
-                return await self._update(request, kind, target)
+                return await self._update(request, kind, target, user)
             case "PATCH":
-                return await self._patch(request, kind, target)
+                return await self._patch(request, kind, target, user)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
             case "POST" if target.subresource:
@@ -77,7 +80,9 @@ class Resources:
         place = target.namespace, target.name
         return json_response(await action(self._registry, *place, obj, options), 201)
 
-    async def _collection(self, request: Request, kind: Kind, target: Target) -> Response | Stream:
+    async def _collection(
+        self, request: Request, kind: Kind, target: Target, user: User
+    ) -> Response | Stream:
         _check_verb(request, kind, watches=target.watches or asked.flag(request.query, "watch"))
         match request.method:
             case "GET" if target.watches or asked.flag(request.query, "watch"):
@@ -85,7 +90,7 @@ class Resources:
             case "GET":
                 return await self._list(request, kind, target)
             case "POST" if target.namespace or not kind.namespaced:
-                return await self._create(request, kind, target)
+                return await self._create(request, kind, target, user)
             case "DELETE":
                 return await self._delete_collection(request, kind, target)
         raise _not_allowed()
@@ -161,21 +166,23 @@ class Resources:
 
     # Writing
 
-    async def _create(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _create(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         obj, options = await _decoded(request, kind)
+        options = self._checked(options, kind, user)
         created = await self._registry.create(kind, target.namespace, obj, options)
         return self._written(request, kind, Written(created, True), form, options)
 
-    async def _update(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         obj, options = await _decoded(request, kind)
+        options = self._checked(options, kind, user)
         written = await self._registry.update(
             kind, target.namespace, target.name, obj, options, subresource=target.subresource
         )
         return self._written(request, kind, written, form, options)
 
-    async def _patch(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _patch(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         media = decode.media_type(request.header("content-type"))
         accepted = _patches_of(kind, target.subresource)
@@ -186,6 +193,7 @@ class Resources:
             find_duplicates=request.query.get("fieldValidation") != "Ignore",
         )
         options = _write_options(request, tuple(decoded.duplicates))
+        options = self._checked(options, kind, user)
         place = kind, target.namespace, target.name
         if media == decode.APPLY_PATCH:
             _check_apply(request)
@@ -227,7 +235,13 @@ class Resources:
             raise _not_allowed()
         review, _ = await _decoded(request, kind)
         moment = rfc3339(self._registry.clock())
-        return json_response(reviews.answer(kind, review, user, moment), 201)
+        question = reviews.Question(kind, review, user, target.namespace, self._gate)
+        return json_response(await reviews.answer(question, moment), 201)
+
+    def _checked(self, options: WriteOptions, kind: Kind, user: User) -> WriteOptions:
+        """With what this user may not store of that kind."""
+        check = check_of(kind, user, self._gate.policy)
+        return options if check is None else replace(options, check=check)
 
     def _object(
         self, request: Request, kind: Kind, obj: Object, form: Form, status: int = 200
