@@ -39,7 +39,7 @@ OnServing: TypeAlias = Callable[[Endpoints, float], None]
 """Called once when all serve, with the seconds that it took."""
 
 STOP_TIMEOUT_S = 20.0
-DIRECTORIES = ("run", "pki", "pods", "images", "envoy")
+DIRECTORIES = ("run", "pki", "pods", "images", "envoy", "volumes")
 
 
 class UpFailed(Exception):
@@ -194,7 +194,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), tasks)
+            _start_controllers(context, certificates.ca.read_text(), data_dir, tasks)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -253,20 +253,26 @@ async def _api(
 
 
 async def _install(context: "Context", options: Options) -> None:
+    from motorpool import workloads
     from motorpool.controllers.servingruntime.install import install
 
+    await workloads.install(context.client)
     namespace = context.settings.namespace
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+def _start_controllers(
+    context: "Context", ca_certificate: str, data_dir: Path, tasks: asyncio.TaskGroup
+) -> None:
     from motorpool import workloads
     from motorpool.controllers.inferenceservice import reconcile as inferenceservice
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
 
     controllers = [
-        *workloads.controllers(context, ca_certificate=ca_certificate),
+        *workloads.controllers(
+            context, ca_certificate=ca_certificate, volumes_dir=data_dir.resolve() / "volumes"
+        ),
         inferenceservice.controller(context),
         route.controller(context),
     ]

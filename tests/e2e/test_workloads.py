@@ -82,3 +82,77 @@ def test_load_makes_more_pods_and_top_shows_it(platform):
     raw = json.loads(platform.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"))
     assert raw["kind"] == "NodeMetricsList"
     platform.kubectl("delete", "hpa,deployment", "busy")
+
+
+def job(name, script, policy="Never", **spec):
+    template = {"spec": {"restartPolicy": policy, "containers": [shell(script)]}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": template, **spec},
+    }
+
+
+def test_jobs_run_to_their_ends(platform):
+    indexed = job("parts", "echo part $JOB_COMPLETION_INDEX", completions=3, parallelism=2)
+    indexed["spec"]["completionMode"] = "Indexed"
+    apply(platform, job("once", "echo done"), indexed, job("broken", "exit 3", backoffLimit=0))
+
+    for name in ("once", "parts"):
+        platform.kubectl("wait", "--for=condition=complete", f"job/{name}", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=failed", "job/broken", "--timeout=30s")
+
+    assert platform.kubectl("logs", "job/once") == "done\n"
+    rows = platform.kubectl("get", "jobs", "--no-headers").splitlines()
+    shown = {row.split()[0]: row.split()[1:3] for row in rows}
+    assert shown == {
+        "broken": ["Failed", "0/1"],
+        "once": ["Complete", "1/1"],
+        "parts": ["Complete", "3/3"],
+    }
+    done = platform.kubectl_json("get", "job", "parts")["status"]
+    assert (done["completedIndexes"], done["succeeded"]) == ("0-2", 3)
+    assert "BackoffLimitExceeded" in platform.kubectl("describe", "job", "broken")
+    platform.kubectl("delete", "job", "once", "parts", "broken")
+    eventually(
+        lambda: "No resources found" in platform.kubectl("get", "pods", check=False),
+        what="the pods of the jobs to go",
+    )
+
+
+def test_what_a_claim_holds_survives_pods_and_the_platform(platform):
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+    def with_claim(name, script):
+        made = job(name, script)
+        spec = made["spec"]["template"]["spec"]
+        spec["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+        spec["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/data"}]
+        return made
+
+    apply(platform, claim, with_claim("writer", "echo precious > /data/file"))
+    platform.kubectl("wait", "--for=condition=complete", "job/writer", "--timeout=30s")
+    row = platform.kubectl("get", "pvc", "data", "--no-headers").split()
+    assert (row[1], row[3], row[4], row[5]) == ("Bound", "1Gi", "RWO", "standard")
+    directory = platform.data_dir / "volumes" / row[2]
+    assert (directory / "file").read_text() == "precious\n"
+
+    platform.kill()
+    platform.start()
+
+    apply(platform, with_claim("reader", "cat /data/file"))
+    platform.kubectl("wait", "--for=condition=complete", "job/reader", "--timeout=30s")
+    assert platform.kubectl("logs", "job/reader") == "precious\n"
+    platform.kubectl("delete", "job", "reader", "writer")
+    platform.kubectl("delete", "pvc", "data", "--timeout=30s")
+    eventually(lambda: not directory.exists(), what="the directory to go")
+    assert "No resources found" in platform.kubectl("get", "pv", check=False)

@@ -3,6 +3,7 @@
 from motorpool.api import (
     apps,
     autoscaling,
+    batch,
     coordination,
     core,
     discovery,
@@ -21,6 +22,7 @@ KINDS: tuple[Kind, ...] = (
     *apps.KINDS,
     *events.KINDS,
     *autoscaling.KINDS,
+    *batch.KINDS,
     *networking.KINDS,
     *storage.KINDS,
     *discovery.KINDS,
