@@ -20,7 +20,7 @@ HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
     columns=workloadcolumns.AUTOSCALER,
     default=autoscalers.default_autoscaler_v1, validate=autoscalers.validate_autoscaler_v1,
     stored_as=HORIZONTAL_POD_AUTOSCALER,
-    to_stored=autoscalers.v2_of, from_stored=autoscalers.v1_of,
+    to_stored=autoscalers.v2_of, read=autoscalers.v1_of,
 )  # fmt: skip
 
 KINDS = (HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1)

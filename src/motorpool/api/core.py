@@ -32,6 +32,9 @@ POD = Kind(
         Subresource("binding", verbs=("create",), version="v1", kind="Binding"),
         Subresource("eviction", verbs=("create",), group="policy", version="v1", kind="Eviction"),
         Subresource("log", verbs=("get",)),
+        Subresource("attach", verbs=("create", "get"), kind="PodAttachOptions"),
+        Subresource("exec", verbs=("create", "get"), kind="PodExecOptions"),
+        Subresource("portforward", verbs=("create", "get"), kind="PodPortForwardOptions"),
     ),
     schema=built_in("", "v1", "Pod"),
     columns=podcolumns.COLUMNS, row_conditions=podcolumns.row_conditions,
@@ -74,6 +77,9 @@ SECRET = Kind(
 SERVICE_ACCOUNT = Kind(
     group="", version="v1", kind="ServiceAccount", plural="serviceaccounts",
     singular="serviceaccount", short_names=("sa",), delete_returns_object=True,
+    subresources=(
+        Subresource("token", ("create",), "authentication.k8s.io", "v1", "TokenRequest"),
+    ),
     schema=built_in("", "v1", "ServiceAccount"), columns=columns.SERVICE_ACCOUNT,
 )  # fmt: skip
 EVENT = Kind(

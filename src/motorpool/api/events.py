@@ -58,7 +58,7 @@ EVENT = Kind(
         for path, read in core.EVENT.selectable_fields.items() if path != "source"
     },
     validate=_validate,
-    stored_as=core.EVENT, to_stored=core_event_of, from_stored=event_of,
+    stored_as=core.EVENT, to_stored=core_event_of, read=event_of,
 )  # fmt: skip
 
 KINDS = (EVENT,)

@@ -22,6 +22,9 @@ Default: TypeAlias = Callable[[Object], None]
 Validate: TypeAlias = Callable[[Object, Object | None], Sequence[FieldError]]
 """Every reason to refuse the new object; the second argument is the old one, None at create."""
 
+Read: TypeAlias = Callable[[Object], Object]
+"""Leaves its argument alone, which is shared; may give it back."""
+
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -49,6 +52,17 @@ class Subresource:
 
 
 STATUS = Subresource("status")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where an object keeps what its scale subresource shows."""
+
+    spec_replicas: tuple[str, ...] = ("spec", "replicas")
+    status_replicas: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ("spec", "selector")
+    is_custom: bool = False
+    """A custom resource holds its selector as text, and need not have replicas at all."""
 
 
 def open_schema() -> Schema:
@@ -82,6 +96,7 @@ class Kind:
     singular: str
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
+    list_kind: str = ""  # "" is the kind with List behind it
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
     subresources: tuple[Subresource, ...] = ()
@@ -98,6 +113,13 @@ class Kind:
     """Called once, on first use: schemas are large."""
     default: Default = no_default
     validate: Validate = no_rules
+    read: Read | None = None
+    """Makes of a stored object what this version shows; None where they are the same."""
+    scale: Scale = Scale()
+    warning: str = ""
+    """What every client of this version is told: that it is deprecated."""
+    is_ending: bool = False
+    """Its definition is being deleted: nothing new is created."""
     columns: tuple[Column, ...] = ()
     """What ``kubectl get`` shows; none means NAME and AGE."""
     row_conditions: Callable[[Object], Sequence[Object]] = no_conditions
@@ -108,8 +130,7 @@ class Kind:
     """The kind whose objects these are, where this one is another view or version of them."""
     to_stored: Callable[[Object], Object] = same_object
     """From this view to what is stored. Leaves its argument alone; shares what it does not change.
-    Both directions keep the metadata and write ``apiVersion`` and ``kind``."""
-    from_stored: Callable[[Object], Object] = same_object
+    It and ``read``, the way back, keep the metadata and write ``apiVersion`` and ``kind``."""
     is_virtual: bool = False
     """Made when it is asked for, by a source that the registry is given; never stored."""
     orphans_dependents: bool = False
@@ -128,6 +149,11 @@ class Kind:
     def stored(self) -> "Kind":
         """The kind under which the objects are kept: itself, but for a view."""
         return self.stored_as or self
+
+    @property
+    def list_name(self) -> str:
+        """The kind of a list of them."""
+        return self.list_kind or f"{self.kind}List"
 
     @property
     def has_status(self) -> bool:

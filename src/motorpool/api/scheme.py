@@ -1,6 +1,7 @@
 """Every kind that Motorpool serves, and how to find one. Pure."""
 
 from motorpool.api import (
+    apiextensions,
     apps,
     autoscaling,
     batch,
@@ -28,6 +29,7 @@ KINDS: tuple[Kind, ...] = (
     *discovery.KINDS,
     *coordination.KINDS,
     *metrics.KINDS,
+    *apiextensions.KINDS,
     *rbac.KINDS,
     *route.KINDS,
     *serving.KINDS,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from motorpool.api import batch, claims, core, jobs
+from motorpool.api import batch, claims, core, definitions, jobs
+from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.errors import FieldError, InternalError
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
@@ -126,6 +127,7 @@ BEGIN: Mapping[Kind, Begin] = {
     core.PERSISTENT_VOLUME_CLAIM: claims.begin_claim,
     core.PERSISTENT_VOLUME: claims.begin_volume,
     batch.JOB: jobs.begin_job,
+    CUSTOM_RESOURCE_DEFINITION: definitions.begin,
 }
 """What an object of that kind starts its life with."""
 
@@ -155,5 +157,8 @@ def keep_nothing(_: Object, __: Object) -> None:
     """For a kind whose updates take nothing over."""
 
 
-KEEP: Mapping[Kind, Keep] = {core.SERVICE: keep_addresses}
+KEEP: Mapping[Kind, Keep] = {
+    core.SERVICE: keep_addresses,
+    CUSTOM_RESOURCE_DEFINITION: definitions.keep_stored_versions,
+}
 """What an update of that kind takes over from the old object."""

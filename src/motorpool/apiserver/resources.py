@@ -16,14 +16,14 @@ from motorpool.api.errors import (
     ServiceUnavailable,
 )
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, at
 from motorpool.api.streams import LogOptions, PodStreams
 from motorpool.apiserver import deletion, podactions, rendering, reviews
 from motorpool.apiserver import options as asked
 from motorpool.apiserver.access.escalation import check_of
 from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.authentication import User
-from motorpool.apiserver.http import Request, Response, Stream, json_response
+from motorpool.apiserver.http import Request, Response, Stream, Takeover, json_response
 from motorpool.apiserver.lists import Filter
 from motorpool.apiserver.negotiation import Form, form_of
 from motorpool.apiserver.options import WatchOptions, WriteOptions
@@ -39,6 +39,8 @@ CHILDREN_STAY = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
     "to remove them or set propagationPolicy=Orphan to suppress this warning"
 )
+STREAMED = ("exec", "attach", "portforward")
+
 _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
 
@@ -50,13 +52,19 @@ class Resources:
 
     async def answer(
         self, request: Request, kind: Kind, target: Target, user: User
-    ) -> Response | Stream:
+    ) -> Response | Stream | Takeover:
         if kind in reviews.ANSWERS:
             return await self._review(request, kind, target, user)
         if target.subresource == "log" and request.method == "GET":
             return await self._log(request, kind, target)
+        if target.subresource in STREAMED and request.method in ("GET", "POST"):
+            return await self._stream(request, kind, target)
         if not target.name:
             return await self._collection(request, kind, target, user)
+        return await self._one(request, kind, target, user)
+
+    async def _one(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
+        """A verb on one object, or on what stands below it."""
         _check_served(request, kind, target)
         match request.method:
             case "GET":
@@ -65,20 +73,11 @@ class Resources:
                 return await self._update(request, kind, target, user)
             case "PATCH":
                 return await self._patch(request, kind, target, user)
+            case "POST" if target.subresource:
+                return await self._create_below(request, kind, target)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
-            case "POST" if target.subresource:
-                return await self._act(request, kind, target)
         raise _not_allowed()
-
-    async def _act(self, request: Request, kind: Kind, target: Target) -> Response:
-        """Creates what is not kept, but does something to the object that it stands below."""
-        action = podactions.action_of(kind, target.subresource)
-        if action is None:
-            raise _not_allowed()
-        obj, options = await _decoded(request, kind)
-        place = target.namespace, target.name
-        return json_response(await action(self._registry, *place, obj, options), 201)
 
     async def _collection(
         self, request: Request, kind: Kind, target: Target, user: User
@@ -164,6 +163,23 @@ class Resources:
         )
         return Stream(self._streams.logs(pod, container, options), "text/plain")
 
+    async def _stream(self, request: Request, kind: Kind, target: Target) -> Takeover:
+        """exec, attach and portforward, which leave HTTP."""
+        from motorpool.apiserver.streaming.portforward import open_portforward
+        from motorpool.apiserver.streaming.sessions import open_session
+
+        if not any(sub.name == target.subresource for sub in kind.subresources):
+            raise _no_resource()
+        if self._streams is None:
+            raise ServiceUnavailable("no node is there to connect to")
+        pod = await self._registry.get(kind, target.namespace, target.name)
+        if not at(pod, "spec", "nodeName"):
+            raise BadRequest(f"pod {target.name} does not have a host assigned")
+        if target.subresource == "portforward":
+            return await open_portforward(request, pod, self._streams)
+        container = container_of(pod, request.query.get("container", ""))
+        return await open_session(request, pod, container, target.subresource, self._streams)
+
     # Writing
 
     async def _create(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
@@ -172,6 +188,16 @@ class Resources:
         options = self._checked(options, kind, user)
         created = await self._registry.create(kind, target.namespace, obj, options)
         return self._written(request, kind, Written(created, True), form, options)
+
+    async def _create_below(self, request: Request, kind: Kind, target: Target) -> Response:
+        sent, options = await _decoded(request, kind)
+        place = kind, target.namespace, target.name
+        action = podactions.action_of(kind, target.subresource)
+        if action is not None:
+            answer = await action(self._registry, *place[1:], sent, options)
+        else:
+            answer = await self._registry.create_below(*place, sent, subresource=target.subresource)
+        return json_response(answer, 201)
 
     async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
