@@ -156,3 +156,59 @@ def test_what_a_claim_holds_survives_pods_and_the_platform(platform):
     platform.kubectl("delete", "pvc", "data", "--timeout=30s")
     eventually(lambda: not directory.exists(), what="the directory to go")
     assert "No resources found" in platform.kubectl("get", "pv", check=False)
+
+
+def test_a_rollout_is_followed_undone_paused_and_resumed(platform):
+    apply(platform, deployment("web", shell("sleep 1000 # 1"), replicas=2))
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=first")
+    apply(platform, deployment("web", shell("sleep 1000 # 2"), replicas=2))
+    platform.kubectl(
+        "annotate", "deployment/web", "kubernetes.io/change-cause=second", "--overwrite"
+    )
+    followed = platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert followed.endswith('deployment "web" successfully rolled out\n')
+
+    def history():
+        lines = platform.kubectl("rollout", "history", "deployment/web").splitlines()[2:]
+        return [line.split() for line in lines if line]
+
+    eventually(lambda: history() == [["1", "first"], ["2", "second"]], what="both causes")
+    assert "rolled back" in platform.kubectl("rollout", "undo", "deployment/web")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert history() == [["2", "second"], ["3", "first"]]
+    template = platform.kubectl_json("get", "deployment", "web")["spec"]["template"]
+    assert template["spec"]["containers"][0]["command"][-1] == "sleep 1000 # 1"
+
+    platform.kubectl("rollout", "pause", "deployment/web")
+    platform.kubectl("set", "env", "deployment/web", "COLOUR=red")
+    assert len(history()) == 2
+    platform.kubectl("rollout", "resume", "deployment/web")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert len(history()) == 3
+    platform.kubectl("rollout", "restart", "deployment/web")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert "restartedAt" in platform.kubectl("get", "deployment/web", "-o", "yaml")
+
+    platform.kubectl("scale", "deployment/web", "--replicas=1", "--current-replicas=2")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("expose", "deployment/web", "--port=80", "--target-port=8080")
+
+    def endpoints():
+        row = platform.kubectl("get", "endpoints", "web", "--no-headers", check=False).split()
+        return row[1].endswith(":8080") if len(row) == 3 else False
+
+    eventually(endpoints, what="the endpoints of the service")
+    platform.kubectl("delete", "deployment,service", "web")
+
+
+def test_a_pod_is_run_and_drained(platform):
+    platform.kubectl("run", "alone", "--image=shell", "--restart=Never", "--command", "--",
+                     "/bin/sh", "-c", "sleep 1000")  # fmt: skip
+    platform.kubectl("wait", "--for=condition=Ready", "pod/alone", "--timeout=30s")
+    node = platform.kubectl("get", "nodes", "-o", "name").strip().removeprefix("node/")
+    drained = platform.kubectl("drain", node, "--force", "--grace-period=1", "--timeout=60s",
+                               check=False)  # fmt: skip
+    assert "pod/alone evicted" in drained
+    assert "SchedulingDisabled" in platform.kubectl("get", "node", node)
+    platform.kubectl("uncordon", node)

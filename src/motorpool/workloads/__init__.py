@@ -12,6 +12,7 @@ from motorpool.client import Client
 from motorpool.loop.runner import Context, Controller
 from motorpool.workloads.clusterrole import reconcile as clusterrole
 from motorpool.workloads.deployment import reconcile as deployment
+from motorpool.workloads.endpoints import reconcile as endpoints
 from motorpool.workloads.endpointslice import reconcile as endpointslice
 from motorpool.workloads.garbage import reconcile as garbage
 from motorpool.workloads.horizontalpodautoscaler import reconcile as horizontalpodautoscaler
@@ -27,6 +28,7 @@ CONTROLLERS: tuple[Callable[..., Controller], ...] = (
     replicaset.controller,
     scheduler.controller,
     endpointslice.controller,
+    endpoints.controller,
     serviceaccount.controller,
     horizontalpodautoscaler.controller,
     job.controller,
