@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.certificates import CertificateFiles
     from motorpool.apiserver.registry import Registry
-    from motorpool.loop.runner import Context
+    from motorpool.loop.runner import Context, Controller
     from motorpool.node.agent import Agent
     from motorpool.store import Store
     from motorpool.workloads.serviceaccounttoken.reconcile import Sign
@@ -61,6 +61,7 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
 
 
 def run(options: Options, on_serving: OnServing) -> None:
@@ -146,6 +147,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     from motorpool.apiserver.sealing import Sealer
     from motorpool.images.store import ImageStore
     from motorpool.loop import runner
+    from motorpool.loop import runner as controller_runner
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
     from motorpool.loop.runner import Context, Settings
@@ -202,7 +204,9 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), accounts.lasting, tasks)
+            authority = certificates.ca.read_text()
+            for controller in _controllers(context, authority, accounts.lasting, options):
+                tasks.create_task(controller_runner.run(controller), name=controller.name)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -278,23 +282,20 @@ async def _install(context: "Context", options: Options) -> None:
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(
-    context: "Context", ca_certificate: str, sign: "Sign", tasks: asyncio.TaskGroup
-) -> None:
+def _controllers(
+    context: "Context", ca_certificate: str, sign: "Sign", options: Options
+) -> list["Controller"]:
     from motorpool import workloads
-    from motorpool.controllers.inferenceservice import reconcile as inferenceservice
+    from motorpool.controllers import controllers as serving
     from motorpool.controllers.route import reconcile as route
-    from motorpool.loop import runner
     from motorpool.workloads.serviceaccounttoken import reconcile as serviceaccounttoken
 
-    controllers = [
+    found = [
         *workloads.controllers(context, ca_certificate=ca_certificate),
         serviceaccounttoken.controller(context, sign=sign, ca_certificate=ca_certificate),
-        inferenceservice.controller(context),
         route.controller(context),
     ]
-    for controller in controllers:
-        tasks.create_task(runner.run(controller), name=controller.name)
+    return [*found, *serving(context)] if options.controllers else found
 
 
 def _envoy() -> Path | None:
