@@ -23,7 +23,7 @@ DRAIN_S = 2.0
 FLUSH_TRIES = 10
 FLUSH_STEP_S = 0.02
 BACKLOG = 512
-STALL_S = 30.0
+STALL_S = 120.0  # who pages through a long log in a terminal may stand still for a while
 
 
 class PortInUse(OSError):
