@@ -39,6 +39,21 @@ def decode_error(obj: Object, schema: Schema) -> str | None:
     return None
 
 
+def conversion_error(problem: str) -> str:
+    """What Go says where it converts a tree of values instead of decoding text, as it does with the
+    result of a strategic merge patch: *problem* is what it would say of the text."""
+    found = re.fullmatch(r"json: cannot unmarshal (\w+).* of type (\S+)", problem)
+    if found is None:
+        return problem
+    value, wanted = found.groups()
+    value = {"number": "int64", "object": "map", "array": "slice"}.get(value, value)
+    if wanted in ("bool", "string", "int32", "int64", "float64"):
+        return f"unrecognized type: {wanted}"
+    if wanted.startswith(("map", "[]")):
+        return f"cannot restore {'map' if wanted.startswith('map') else 'slice'} from {value}"
+    return f"cannot restore struct from: {value}"
+
+
 def _check(value: Any, schema: Schema, struct: str, path: str) -> None:
     if value is None or PRESERVE in schema:
         return

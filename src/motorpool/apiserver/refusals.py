@@ -1,5 +1,8 @@
 """The API's words for what the registry refuses. Pure."""
 
+import msgspec
+
+from motorpool.api import godecode, gojson
 from motorpool.api.errors import (
     AlreadyExists,
     ApiError,
@@ -129,6 +132,19 @@ def bad_revision(text: str) -> ParseFailure:
         f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
         "invalid syntax"
     )
+
+
+def patch_result(result: Object, strategic: Object | None, problem: str) -> Invalid:
+    """For a patch that makes no object of the kind: the fault is the patch's, not the object's.
+
+    A strategic merge patch is shown itself, and converted by type; of the others the result is.
+    """
+    if strategic is None:
+        shown = msgspec.json.encode(result).decode()
+    else:
+        shown = gojson.printed(strategic)
+        problem = godecode.conversion_error(problem)
+    return invalid_object("", "", "", [FieldError.invalid("patch", shown, problem)])
 
 
 def invalid(kind: Kind, name: str, *errors: FieldError) -> Invalid:

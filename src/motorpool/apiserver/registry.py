@@ -160,13 +160,19 @@ class Registry:
         options: WriteOptions,
         *,
         subresource: str = "",
+        strategic: Object | None = None,
     ) -> Written:
-        """*change* applies the patch to the object, or to its scale."""
+        """*change* applies the patch to the object, or to its scale; a *strategic* merge patch is
+        told of by itself where its result is no object of the kind."""
         if subresource == "scale":
             return await self._rescale(kind, namespace, name, change, options)
 
         def patched(current: Object) -> Object:
-            new = admission.conformed(kind, fresh(change(current)), options)
+            new = fresh(change(current))
+            try:
+                new = admission.conformed(kind, new, options)
+            except admission.Undecodable as error:
+                raise refusals.patch_result(new, strategic, error.problem) from error
             place(kind, namespace, new)
             if new["metadata"].get("name") != name:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)

@@ -183,7 +183,11 @@ class Resources:
                 raise invalid_options("PatchOptions", error)
             change = change_of(kind, media, decoded.object)
             written = await self._registry.patch(
-                *place, change, options, subresource=target.subresource
+                *place,
+                change,
+                options,
+                subresource=target.subresource,
+                strategic=decoded.object if media == decode.STRATEGIC_MERGE_PATCH else None,
             )
         return self._written(request, kind, written, form, options)
 
