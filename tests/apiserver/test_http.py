@@ -17,8 +17,12 @@ async def test_a_bad_token_is_refused_everywhere_and_none_where_one_is_needed(ap
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         answer = await http.get("/api/v1/pods")
-        assert refusal(answer) == (401, "Unauthorized", "Unauthorized")
-        assert "details" not in answer.json()
+        message = (
+            'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group '
+            '"" at the cluster scope'
+        )
+        assert refusal(answer) == (403, "Forbidden", message)
+        assert answer.json()["details"] == {"kind": "pods"}
         assert (await http.get("/version")).json()["minor"] == "32"
         assert (await http.get("/readyz")).text == "ok"
         bad = {"authorization": "Bearer nobody"}

@@ -1,53 +1,16 @@
 """The data plane outlives the control plane: kill -9 under load drops nothing."""
 
 import contextlib
-import http.client
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
+from tests.load import Load
 from tests.platform import eventually, running
 
 pytestmark = pytest.mark.slow
-
-
-class Load:
-    """One client that asks and asks, on connections of its own; keeps what failed."""
-
-    def __init__(self, port, host, path):
-        self.port, self.host, self.path = port, host, path
-        self.answered = 0
-        self.failures = []
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        self._thread.join(20)
-
-    def _run(self):
-        while not self._end.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-            try:
-                for _ in range(50):
-                    connection.request("GET", self.path, headers={"Host": self.host})
-                    response = connection.getresponse()
-                    response.read()
-                    if response.status == 200:
-                        self.answered += 1
-                    else:
-                        self.failures.append(response.status)
-            except OSError as error:
-                self.failures.append(repr(error))
-            finally:
-                connection.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from motorpool.modelserver.repository import (
     RepositoryError,
     latest_version,
-    model_file,
+    version_directory,
     version_numbers,
 )
 
@@ -32,20 +32,16 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
         latest_version(tmp_path / "nowhere")
 
 
-def test_openvino_comes_before_onnx(tmp_path):
-    for name in ("a.onnx", "m.xml", "m.bin"):
-        (tmp_path / name).touch()
+def test_a_flat_directory_of_kserves_servers_is_version_1(tmp_path):
+    (tmp_path / "model.joblib").touch()
 
-    assert model_file(tmp_path).name == "m.xml"
+    assert latest_version(tmp_path) == 1
+    assert version_directory(tmp_path, 1) == tmp_path
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [([], "no OpenVINO IR"), (["m.xml"], "m.bin is missing beside m.xml"), (["m.pt"], "no ONNX")],
-)
-def test_a_version_without_a_model_is_refused_with_what_is_missing(tmp_path, names, message):
-    for name in names:
-        (tmp_path / name).touch()
+def test_numbered_directories_come_before_a_flat_one(tmp_path):
+    (tmp_path / "model.joblib").touch()
+    (tmp_path / "3").mkdir()
 
-    with pytest.raises(RepositoryError, match=message):
-        model_file(tmp_path)
+    assert latest_version(tmp_path) == 3
+    assert version_directory(tmp_path, 3) == tmp_path / "3"

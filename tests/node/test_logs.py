@@ -8,7 +8,7 @@ import pytest
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object
 from motorpool.api.streams import LogOptions
-from motorpool.node.logs import LogReader, NodeStreams, last_words
+from motorpool.node.logs import LogReader, NodeLogs, last_words
 from motorpool.node.supervisor import logwriter
 from motorpool.node.supervisor.logwriter import LogFile, LogStream
 
@@ -121,7 +121,7 @@ async def test_there_are_no_logs_for_a_reason(
         "spec": {"containers": [{"name": "c"}, {"name": "d"}]},
         "status": status,
     }
-    streams = NodeStreams(tmp_path, lambda *_: False)
+    streams = NodeLogs(tmp_path, lambda *_: False)
     with pytest.raises(BadRequest) as caught:
         await anext(streams.logs(pod, container, LogOptions()))
     assert str(caught.value) == message

@@ -17,7 +17,12 @@ NAMESPACE = Kind(
 POD = Kind(
     group="", version="v1", kind="Pod", plural="pods", singular="pod",
     short_names=("po",), categories=("all",), delete_returns_object=True,
-    subresources=(STATUS, Subresource("log", verbs=("get",))),
+    subresources=(
+        STATUS, Subresource("log", verbs=("get",)),
+        Subresource("attach", verbs=("create", "get"), kind="PodAttachOptions"),
+        Subresource("exec", verbs=("create", "get"), kind="PodExecOptions"),
+        Subresource("portforward", verbs=("create", "get"), kind="PodPortForwardOptions"),
+    ),
     schema=built_in("", "v1", "Pod"),
     columns=podcolumns.COLUMNS, row_conditions=podcolumns.row_conditions,
     selectable_fields={

@@ -16,7 +16,8 @@ from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotF
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
 from motorpool.apiserver import documents, reviews
-from motorpool.apiserver.authentication import Authenticator, User, user_of
+from motorpool.apiserver.access.gate import Gate
+from motorpool.apiserver.authentication import Authenticator, User
 from motorpool.apiserver.http import (
     Receive,
     Request,
@@ -25,6 +26,7 @@ from motorpool.apiserver.http import (
     Send,
     Stream,
     Streams,
+    Takeover,
     error_response,
     json_response,
     send_response,
@@ -71,9 +73,9 @@ class App:
         version: Version,
     ) -> None:
         self._registry = registry
-        self._tokens = tokens
+        self._gate = Gate(tokens, registry.policy)
         self._catalog = Catalog((*kinds, *reviews.KINDS))
-        self._resources = Resources(registry, streams)
+        self._resources = Resources(registry, streams, self._gate)
         self._openapi = OpenApiPages(self._catalog)
         self._version = version
         self._streams = Streams()
@@ -91,6 +93,9 @@ class App:
             if isinstance(answer, Stream):
                 await self._streams.send(request, answer, send)
                 return
+            if isinstance(answer, Takeover):
+                await answer.run(request)
+                return
         except ApiError as error:
             answer = error_response(error)
         except ConnectionResetError:
@@ -100,9 +105,10 @@ class App:
             answer = error_response(InternalError(f"Internal error occurred: {error}"))
         await send_response(request, answer, send)
 
-    async def _answer(self, request: Request) -> Response | Stream:
-        user = user_of(self._tokens, request.header("authorization"), request.path)
+    async def _answer(self, request: Request) -> Response | Stream | Takeover:
+        user = await self._gate.user_of(request)
         target = target_of(request.path)
+        self._gate.authorize(request, target, user)
         if target is None or not self._catalog.serves(target.group_version):
             return await self._page(request)
         if not target.plural:
@@ -112,7 +118,9 @@ class App:
             raise NotFound("the server could not find the requested resource")
         return await self._resource(request, kind, user)
 
-    async def _resource(self, request: Request, kind: Kind, user: User) -> Response | Stream:
+    async def _resource(
+        self, request: Request, kind: Kind, user: User
+    ) -> Response | Stream | Takeover:
         target = target_of(request.path)
         if target is None or request.method in ("HEAD", "OPTIONS"):
             raise MethodNotAllowed(

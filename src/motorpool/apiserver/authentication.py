@@ -1,14 +1,11 @@
-"""Who asks. A valid token speaks for its user; every user may do everything, for now."""
+"""Who asks. A credential speaks for its user, or is refused by everyone who knows credentials."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from motorpool.api.errors import Unauthorized
-
-OPEN_PATHS = frozenset({"/version", "/version/", "/healthz", "/livez", "/readyz"})
-"""What may be read without a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ ADMIN = User("motorpool-admin", ("system:masters", "system:authenticated"))
 
 
 class Authenticator(Protocol):
-    def authenticate(self, authorization: str) -> User:
+    async def authenticate(self, authorization: str) -> User:
         """The user behind an Authorization header. Raises Unauthorized."""
         ...
 
@@ -35,19 +32,30 @@ class TokenAuthenticator:
     def __init__(self, tokens: Mapping[str, User]) -> None:
         self._tokens = tuple((token.encode(), user) for token, user in tokens.items())
 
-    def authenticate(self, authorization: str) -> User:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            given = token.strip().encode("utf-8", "surrogateescape")
-            for known, user in self._tokens:
-                if hmac.compare_digest(known, given):
-                    return user
+    async def authenticate(self, authorization: str) -> User:
+        given = bearer_of(authorization).encode("utf-8", "surrogateescape")
+        for known, user in self._tokens:
+            if hmac.compare_digest(known, given):
+                return user
         raise Unauthorized("Unauthorized")
 
 
-def user_of(authenticator: Authenticator, authorization: str, path: str) -> User:
-    """A wrong token is refused even where none is needed."""
-    is_open = path in OPEN_PATHS or path.startswith(("/livez/", "/readyz/", "/healthz/"))
-    if not authorization and is_open:
-        return ANONYMOUS
-    return authenticator.authenticate(authorization)
+class Authenticators:
+    """Several, of which the first that knows the credential answers."""
+
+    def __init__(self, members: Sequence[Authenticator]) -> None:
+        self._members = members
+
+    async def authenticate(self, authorization: str) -> User:
+        for member in self._members:
+            try:
+                return await member.authenticate(authorization)
+            except Unauthorized:
+                continue
+        raise Unauthorized("Unauthorized")
+
+
+def bearer_of(authorization: str) -> str:
+    """The token in the header; "" where it holds none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

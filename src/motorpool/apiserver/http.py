@@ -5,13 +5,16 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
 
 from motorpool.api.errors import ApiError, RequestEntityTooLarge
+
+if TYPE_CHECKING:
+    from motorpool.apiserver.streaming.upgrade import Upgrade, Wire
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -21,6 +24,7 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
+UPGRADE_EXTENSION = "motorpool.upgrade"
 BODY_SIZE_MAX = 3 << 20
 GZIP_SIZE_MIN = 128 << 10
 
@@ -35,11 +39,35 @@ class Request:
             parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         )
         self.server: tuple[str, int] = scope.get("server") or ("127.0.0.1", 0)
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.raw_query: str = scope["query_string"].decode("latin-1")
+        self._raw: list[tuple[bytes, bytes]] = list(scope["headers"])
+        self._headers: dict[bytes, bytes] = dict(self._raw)
+        self._upgrade: Upgrade | None = (scope.get("extensions") or {}).get(UPGRADE_EXTENSION)
         self._receive = receive
 
     def header(self, name: str) -> str:
         return self._headers.get(name.lower().encode("latin-1"), b"").decode("latin-1")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """All of them, their names in lower case; those that are repeated too."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
+
+    def header_values(self, name: str) -> list[str]:
+        """All values of a header that may be repeated, or hold several."""
+        texts = [value for key, value in self.headers if key == name.lower()]
+        return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+
+    @property
+    def upgrade_to(self) -> str:
+        """The protocol that the client asks to go over to, in lower case; else ""."""
+        return self.header("upgrade").lower() if self._upgrade is not None else ""
+
+    def upgrade(self, headers: list[tuple[str, str]]) -> "Wire":
+        """Answers 101 with *headers*; from then on the connection is no longer HTTP."""
+        if self._upgrade is None:
+            raise RuntimeError("this request cannot leave HTTP")
+        return self._upgrade.take(headers)
 
     async def body(self) -> bytes:
         """Raises RequestEntityTooLarge."""
@@ -70,6 +98,13 @@ class Response:
     media: str = "application/json"
     headers: list[tuple[str, str]] = field(default_factory=list)
     compressible: bool = True
+
+
+@dataclass(slots=True)
+class Takeover:
+    """An answer that takes the connection away from HTTP and ends when the connection may."""
+
+    run: Callable[[Request], Awaitable[None]]
 
 
 @dataclass(slots=True)

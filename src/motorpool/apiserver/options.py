@@ -1,6 +1,6 @@
 """What a request asks beside its object: the options of each verb. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -24,6 +24,8 @@ class WriteOptions:
     force: bool = False
     tracked: bool = True  # whether managedFields record an update; an apply always records
     duplicates: tuple[str, ...] = ()  # fields that the body holds twice
+    check: Callable[[Object, Object | None], None] | None = None
+    """What this writer may not store: called with the new and the old object; raises Forbidden."""
     warnings: list[str] = field(default_factory=list)
     """What the registry wants the user to know; it appends, the caller shows."""
 

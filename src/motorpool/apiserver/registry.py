@@ -8,9 +8,10 @@ in belongs to the registry from then on.
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from motorpool.api import apply, core
+from motorpool.api import apply, core, rbac
 from motorpool.api.errors import (
     AlreadyExists,
     FieldError,
@@ -20,6 +21,8 @@ from motorpool.api.errors import (
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import admission, deletion, hooks, refusals, strategy, upkeep
+from motorpool.apiserver.access.bootstrap import ensure_defaults
+from motorpool.apiserver.access.policy import Policy
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.ownership import tracked
@@ -55,6 +58,9 @@ class Registry:
     ) -> None:
         self.clock = clock
         self._shelf = Shelf(store)
+        self.policy = Policy()
+        for kind in rbac.KINDS:
+            self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
 
@@ -63,7 +69,11 @@ class Registry:
         return str(self._shelf.revision)
 
     async def bootstrap(self) -> None:
-        """Creates the namespaces that every cluster has."""
+        """Creates the namespaces, roles and bindings that every cluster has."""
+        for kind in rbac.KINDS:
+            for obj in (await self._shelf.list(kind, "", ListOptions(full=False))).items:
+                self.policy.put(kind, None, obj)
+        await ensure_defaults(self)
         for name in FIRST_NAMESPACES:
             if await self._shelf.find(core.NAMESPACE, "", name) is None:
                 namespace: Object = {"metadata": {"name": name}}
@@ -280,6 +290,8 @@ class Registry:
         admission.fill(kind, obj)
         hooks.BEGIN.get(kind, hooks.nothing)(obj)
         admission.check(kind, obj, None)
+        if options.check is not None:
+            options.check(obj, None)
         obj = strategy.ordered(kind, obj)
         if not applies:
             obj = apply.track(
@@ -364,6 +376,8 @@ class Registry:
         if same and not applies and strategy.same_ownership(old, new):
             return old
         admission.check(kind, new, old)
+        if options.check is not None:
+            options.check(new, old)
         new = strategy.ordered(kind, new)
         if not applies:
             new = tracked(

@@ -16,12 +16,14 @@ from motorpool.api.errors import (
     ServiceUnavailable,
 )
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, at
 from motorpool.api.streams import LogOptions, PodStreams
 from motorpool.apiserver import options as asked
 from motorpool.apiserver import rendering, reviews
+from motorpool.apiserver.access.escalation import check_of
+from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.authentication import User
-from motorpool.apiserver.http import Request, Response, Stream, json_response
+from motorpool.apiserver.http import Request, Response, Stream, Takeover, json_response
 from motorpool.apiserver.lists import Filter
 from motorpool.apiserver.negotiation import Form, form_of
 from motorpool.apiserver.options import WatchOptions, WriteOptions
@@ -33,44 +35,51 @@ from motorpool.base.clock import rfc3339
 BOOKMARK_PERIOD_S = 60.0
 WATCH_TIME_S = 1800.0
 
+STREAMED = ("exec", "attach", "portforward")
+
 _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
 
 class Resources:
-    def __init__(self, registry: Registry, streams: PodStreams | None) -> None:
+    def __init__(self, registry: Registry, streams: PodStreams | None, gate: Gate) -> None:
         self._registry = registry
+        self._gate = gate
         self._streams = streams
 
     async def answer(
         self, request: Request, kind: Kind, target: Target, user: User
-    ) -> Response | Stream:
+    ) -> Response | Stream | Takeover:
         if kind in reviews.ANSWERS:
             return await self._review(request, kind, target, user)
         if target.subresource == "log" and request.method == "GET":
             return await self._log(request, kind, target)
+        if target.subresource in STREAMED and request.method in ("GET", "POST"):
+            return await self._stream(request, kind, target)
         if not target.name:
-            return await self._collection(request, kind, target)
+            return await self._collection(request, kind, target, user)
         if target.subresource:
             _check_subresource(request, kind, target)
         match request.method:
             case "GET":
                 return await self._get(request, kind, target)
             case "PUT":
-                return await self._update(request, kind, target)
+                return await self._update(request, kind, target, user)
             case "PATCH":
-                return await self._patch(request, kind, target)
+                return await self._patch(request, kind, target, user)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
         raise _not_allowed()
 
-    async def _collection(self, request: Request, kind: Kind, target: Target) -> Response | Stream:
+    async def _collection(
+        self, request: Request, kind: Kind, target: Target, user: User
+    ) -> Response | Stream:
         match request.method:
             case "GET" if target.watches or asked.flag(request.query, "watch"):
                 return self._watch(request, kind, target)
             case "GET":
                 return await self._list(request, kind, target)
             case "POST" if target.namespace or not kind.namespaced:
-                return await self._create(request, kind, target)
+                return await self._create(request, kind, target, user)
             case "DELETE" if "deletecollection" in kind.verbs:
                 return await self._delete_collection(request, kind, target)
         raise _not_allowed()
@@ -144,23 +153,42 @@ class Resources:
         )
         return Stream(self._streams.logs(pod, container, options), "text/plain")
 
+    async def _stream(self, request: Request, kind: Kind, target: Target) -> Takeover:
+        """exec, attach and portforward, which leave HTTP."""
+        from motorpool.apiserver.streaming.portforward import open_portforward
+        from motorpool.apiserver.streaming.sessions import open_session
+
+        if not any(sub.name == target.subresource for sub in kind.subresources):
+            raise _no_resource()
+        if self._streams is None:
+            raise ServiceUnavailable("no node is there to connect to")
+        pod = await self._registry.get(kind, target.namespace, target.name)
+        if not at(pod, "spec", "nodeName"):
+            raise BadRequest(f"pod {target.name} does not have a host assigned")
+        if target.subresource == "portforward":
+            return await open_portforward(request, pod, self._streams)
+        container = container_of(pod, request.query.get("container", ""))
+        return await open_session(request, pod, container, target.subresource, self._streams)
+
     # Writing
 
-    async def _create(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _create(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         obj, options = await _decoded(request, kind)
+        options = self._checked(options, kind, user)
         created = await self._registry.create(kind, target.namespace, obj, options)
         return self._written(request, kind, Written(created, True), form, options)
 
-    async def _update(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         obj, options = await _decoded(request, kind)
+        options = self._checked(options, kind, user)
         written = await self._registry.update(
             kind, target.namespace, target.name, obj, options, subresource=target.subresource
         )
         return self._written(request, kind, written, form, options)
 
-    async def _patch(self, request: Request, kind: Kind, target: Target) -> Response:
+    async def _patch(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         media = decode.media_type(request.header("content-type"))
         accepted = _patches_of(kind, target.subresource)
@@ -171,6 +199,7 @@ class Resources:
             find_duplicates=request.query.get("fieldValidation") != "Ignore",
         )
         options = _write_options(request, tuple(decoded.duplicates))
+        options = self._checked(options, kind, user)
         place = kind, target.namespace, target.name
         if media == decode.APPLY_PATCH:
             _check_apply(request)
@@ -212,7 +241,13 @@ class Resources:
             raise _not_allowed()
         review, _ = await _decoded(request, kind)
         moment = rfc3339(self._registry.clock())
-        return json_response(reviews.answer(kind, review, user, moment), 201)
+        question = reviews.Question(kind, review, user, target.namespace, self._gate)
+        return json_response(await reviews.answer(question, moment), 201)
+
+    def _checked(self, options: WriteOptions, kind: Kind, user: User) -> WriteOptions:
+        """With what this user may not store of that kind."""
+        check = check_of(kind, user, self._gate.policy)
+        return options if check is None else replace(options, check=check)
 
     def _object(
         self, request: Request, kind: Kind, obj: Object, form: Form, status: int = 200

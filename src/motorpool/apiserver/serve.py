@@ -46,11 +46,13 @@ async def serve(
     """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError."""
     import uvicorn
 
+    from motorpool.apiserver.streaming.upgrade import Protocol
+
     listening = _listen(host, port)
     try:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -36,6 +36,11 @@ Show: TypeAlias = Callable[[Row], Object]
 Form: TypeAlias = Literal["bare", "shown", "full"]
 
 
+Write: TypeAlias = Callable[[bytes], Awaitable[Row]]
+Observer: TypeAlias = Callable[[Object | None, Object | None], None]
+"""Told at once of every write of a kind: the old object and the new one, None where none is."""
+
+
 class Stale(Exception):
     """Somebody else wrote the object since it was read."""
 
@@ -51,6 +56,11 @@ class Shelf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._memory = ObjectMemory()
+        self._observers: dict[Kind, list[Observer]] = {}
+
+    def observe(self, kind: Kind, observer: Observer) -> None:
+        """Before whoever wrote goes on, *observer* knows."""
+        self._observers.setdefault(kind, []).append(observer)
 
     @property
     def revision(self) -> int:
@@ -90,7 +100,7 @@ class Shelf:
         metadata = obj["metadata"]
         key = key_of(kind, metadata.get("namespace", ""), metadata["name"])
         try:
-            return await self._write(obj, lambda value: self._store.create(key, value))
+            return await self._write(kind, None, obj, lambda value: self._store.create(key, value))
         except KeyExists as error:
             raise refusals.already_exists(kind, metadata["name"]) from error
 
@@ -99,7 +109,7 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                new, lambda value: self._store.update(key, value, expected=expected)
+                kind, old, new, lambda value: self._store.update(key, value, expected=expected)
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
@@ -109,19 +119,39 @@ class Shelf:
         key, expected = _place(kind, old)
         try:
             return await self._write(
-                last, lambda value: self._store.delete(key, expected=expected, value=value)
+                kind,
+                old,
+                last,
+                lambda value: self._store.delete(key, expected=expected, value=value),
             )
         except (RevisionConflict, KeyNotFound) as error:
             raise Stale from error
 
-    async def _write(self, obj: Object, write: Callable[[bytes], Awaitable[Row]]) -> Object:
+    async def _write(self, kind: Kind, old: Object | None, obj: Object, write: Write) -> Object:
+        if kind not in self._observers:
+            return await self._put(obj, write)
+        # A write that has begun stands, also where its writer is cancelled: so it must be told.
+        return await asyncio.shield(self._put_and_tell(kind, old, obj, write))
+
+    async def _put_and_tell(
+        self, kind: Kind, old: Object | None, obj: Object, write: Write
+    ) -> Object:
+        row, written = await self._put_row(obj, write)
+        for observer in self._observers[kind]:
+            observer(old, None if row.deleted else written)
+        return written
+
+    async def _put(self, obj: Object, write: Write) -> Object:
+        return (await self._put_row(obj, write))[1]
+
+    async def _put_row(self, obj: Object, write: Write) -> tuple[Row, Object]:
         try:
             row = await write(value_of(obj))
         except (RevisionConflict, KeyNotFound, KeyExists):
             raise
         except StoreError as error:
             raise broken(error) from error
-        return self._memory.keep(row, obj)
+        return row, self._memory.keep(row, obj)
 
     async def reach(self, resource_version: str) -> int:
         """The number; returns once the store is that far. Raises Timeout."""

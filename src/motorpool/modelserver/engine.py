@@ -13,6 +13,7 @@ import numpy as np
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
+from motorpool.modelserver.contract import EngineError
 from motorpool.modelserver.layout import NO_LAYOUTS, Layout, Layouts, fits, from_openvino
 from motorpool.modelserver.tensors import (
     ANY,
@@ -36,10 +37,6 @@ class Options:
     properties: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
-class EngineError(Exception):
-    """The model cannot be loaded, for the reason that the text gives."""
-
-
 class Engine:
     """A compiled model. `spec` is what requests see; inputs and outputs are in order of names."""
 
@@ -52,6 +49,7 @@ class Engine:
         # More than one inference on a stream only get into each other's way: measured on two
         # cores, ResNet-50 falls from 105 to 79 a second.
         self.parallel = min(self.nireq, self.streams)
+        self.batch_most = 1
 
     def slot(self) -> "Slot":
         return Slot(self._compiled.create_infer_request(), self._order, self.spec)

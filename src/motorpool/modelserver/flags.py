@@ -12,11 +12,14 @@ from typing import Any
 
 import msgspec
 
+from motorpool.modelserver.formats import Format
 from motorpool.modelserver.layout import NO_LAYOUTS, Layouts, parse_layouts
 from motorpool.modelserver.metrics import FAMILIES
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 NIREQ_MOST = 100_000
+FORMATS = tuple(each.value for each in Format)
+NTHREAD_MOST = 1024
 REST_WORKERS = range(2, 10_001)
 
 
@@ -28,6 +31,10 @@ class UsageError(Exception):
 class Settings:
     model_name: str = ""
     model_path: str = ""
+    model_format: Format | None = None
+    allow_pickle: bool = False
+    predict_proba: bool = False
+    nthread: int = 1
     port: int = 0
     rest_port: int = 0
     grpc_bind_address: tuple[str, ...] = ("0.0.0.0",)
@@ -48,6 +55,10 @@ class Settings:
 MEANING = {
     "model_name": "name under which the model is served",
     "model_path": "directory with one numbered directory for each version",
+    "model_format": "what the model is, instead of finding it out: " + ", ".join(map(str, FORMATS)),
+    "allow_pickle": "load .joblib and .pkl files, which run code of whoever wrote them",
+    "predict_proba": "scikit-learn classifiers answer with probabilities",
+    "nthread": "threads of one XGBoost or LightGBM prediction (1)",
     "port": "port for gRPC; 0 turns it off",
     "rest_port": "port for REST; 0 turns it off",
     "grpc_bind_address": "addresses for gRPC, separated by commas (0.0.0.0)",
@@ -64,6 +75,14 @@ MEANING = {
     "help": "print this and exit",
     "version": "print the version and exit",
 }
+
+
+ALIASES = {
+    "model_dir": "model_path",
+    "http_port": "rest_port",
+    "framework": "model_format",
+}
+"""What KServe's own servers call their flags -> OpenVINO Model Server's name."""
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -88,6 +107,7 @@ def _values(argv: Sequence[str]) -> dict[str, Any]:
     words = iter(argv)
     for word in words:
         name, separator, text = word.removeprefix("--").partition("=")
+        name = ALIASES.get(name, name)
         if not word.startswith("--") or name not in _READ:
             unmatched.append(word)
         elif _READ[name] is _switch or separator:
@@ -162,6 +182,12 @@ def _properties(text: str) -> Mapping[str, str | int | float | bool]:
         ) from None
 
 
+def _format(text: str) -> Format:
+    if text not in FORMATS:
+        raise ValueError(f"model_format should be one of: {', '.join(FORMATS)}")
+    return Format(text)
+
+
 def _families(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if unknown := sorted(set(names) - {family.name for family in FAMILIES}):
@@ -172,6 +198,10 @@ def _families(text: str) -> tuple[str, ...]:
 _READ: dict[str, Callable[[str], Any]] = {
     "model_name": str,
     "model_path": str,
+    "model_format": _format,
+    "allow_pickle": _switch,
+    "predict_proba": _switch,
+    "nthread": _integer(1, NTHREAD_MOST),
     "port": _integer(0, 65_535),
     "rest_port": _integer(0, 65_535),
     "grpc_bind_address": _addresses,

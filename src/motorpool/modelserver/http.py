@@ -15,9 +15,9 @@ from granian.rsgi import ProtocolClosed, ProtocolError
 from motorpool.modelserver import errors, images, metrics, routes
 from motorpool.modelserver.bodies import Bodies
 from motorpool.modelserver.model import Model, Serving
-from motorpool.modelserver.protocols import v2
+from motorpool.modelserver.protocols import v1, v2
 from motorpool.modelserver.routes import Endpoint, Route
-from motorpool.modelserver.tensors import Array, Images, prepared
+from motorpool.modelserver.tensors import Array, Images, InferRequest, TensorSpec, prepared
 
 log = structlog.get_logger("motorpool.modelserver")
 
@@ -79,12 +79,14 @@ class App:
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
         route = routes.route(scope.method, scope.path)
-        if route.endpoint is Endpoint.MODEL_INFER:
+        if route.endpoint in (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT):
             return await self._infer(scope, protocol, route)
         if route.endpoint is Endpoint.MODEL_READY:
             return self._model_ready(route)
         if route.endpoint is Endpoint.MODEL_METADATA:
             return self._metadata(route)
+        if route.endpoint is Endpoint.MODEL_STATUS:
+            return self._status(route)
         return self._server_reply(route.endpoint)
 
     def _server_reply(self, endpoint: Endpoint) -> Reply:
@@ -118,6 +120,16 @@ class App:
         version.serving.metrics.metadata.successes.value += 1
         return Reply(v2.encode_metadata(model.name, model.available, version.serving.engine.spec))
 
+    def _status(self, route: Route) -> Reply:
+        """V1, in the words of KServe's own servers for the models that they serve."""
+        model = self._named(route)
+        version = model.version(route.version)
+        if version.serving is None:
+            raise errors.NotLoaded
+        if not version.serving.engine.spec.rows:
+            raise errors.UnknownAddress
+        return Reply(v1.encode_status(model.name))
+
     async def _infer(self, scope: Any, protocol: Any, route: Route) -> Reply:
         started = perf_counter()
         # The last place where OpenVINO Model Server looks for a name is among its graphs.
@@ -128,8 +140,11 @@ class App:
         try:
             with self._bodies.open(scope) as body:
                 content = await body.read(protocol)
-                end = scope.headers.get(JSON_LENGTH)
-                reply = await self._answer(serving, model.name, content, end)
+                if route.endpoint is Endpoint.MODEL_PREDICT:
+                    reply = await self._predicted(serving, content)
+                else:
+                    end = scope.headers.get(JSON_LENGTH)
+                    reply = await self._answer(serving, model.name, content, end)
         except errors.InferError:
             series.infer.failures.value += 1
             raise
@@ -142,18 +157,27 @@ class App:
     async def _answer(
         self, serving: Serving, name: str, body: bytes, json_length: str | None
     ) -> Reply:
-        spec = serving.engine.spec
         request = v2.decode_request(body, json_length)
+        outputs = await self._outputs(serving, request)
+        content, end = v2.encode_response(name, serving.number, request, outputs)
+        if end is None:
+            return Reply(content)
+        return Reply(content, [*JSON_HEADERS, (JSON_LENGTH, str(end))])
+
+    async def _predicted(self, serving: Serving, body: bytes) -> Reply:
+        request, form = v1.decode_predict(body, serving.engine.spec)
+        return Reply(v1.encode_predict(form, await self._outputs(serving, request)))
+
+    async def _outputs(
+        self, serving: Serving, request: InferRequest
+    ) -> list[tuple[TensorSpec, Array]]:
+        spec = serving.engine.spec
         arrays = [await self._array(each) for each in prepared(request, spec)]
         serving.metrics.queue_active.value = serving.workers.active
         answer = await serving.workers.infer(arrays)
         serving.metrics.wait_time.observe(answer.waited_s * 1e6)
         serving.metrics.inference_time.observe(answer.inferred_s * 1e6)
-        outputs = list(zip(spec.outputs, answer.outputs, strict=True))
-        content, end = v2.encode_response(name, serving.number, request, outputs)
-        if end is None:
-            return Reply(content)
-        return Reply(content, [*JSON_HEADERS, (JSON_LENGTH, str(end))])
+        return list(zip(spec.outputs, answer.outputs, strict=True))
 
     async def _array(self, given: Array | Images) -> Array:
         if isinstance(given, Images):

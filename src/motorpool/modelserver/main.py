@@ -6,7 +6,7 @@ process may fork after it. `run` does the rest, in the child or without any fork
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from motorpool import __version__
 from motorpool.modelserver.flags import Settings, UsageError, parse, usage
@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     Whoever forked for it ends the child with os._exit: see `main`.
     """
     try:
-        settings = parse(argv)
+        settings = parse([*_from_environment(os.environ), *argv] if argv else [])
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return EX_USAGE
@@ -41,17 +41,28 @@ def run(argv: Sequence[str]) -> int:
     return _serve(settings)
 
 
+def _from_environment(environment: Mapping[str, str]) -> list[str]:
+    """The switches that a container image sets for the arguments that it is started with."""
+    switches = {"PREDICT_PROBA": "--predict_proba", "MOTORPOOL_ALLOW_PICKLE": "--allow_pickle"}
+    return [flag for name, flag in switches.items() if environment.get(name, "").lower() == "true"]
+
+
 def warm() -> None:
     """Imports everything heavy and leaves this process with the threads that it had."""
+    _prepare_imports()
+    import motorpool.modelserver.engine
+    import motorpool.modelserver.server  # noqa: F401
+
+
+def _prepare_imports() -> None:
     # OpenBLAS starts a thread for each core when numpy is imported; the engine does not use it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # OpenVINO's import reports itself over the network, from a thread, where this module exists.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import motorpool.modelserver.server  # noqa: F401
 
 
 def _serve(settings: Settings) -> int:
-    warm()
+    _prepare_imports()
     import asyncio
 
     import uvloop

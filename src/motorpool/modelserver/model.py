@@ -8,19 +8,18 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
-from motorpool.modelserver.engine import Engine, EngineError
+from motorpool.modelserver.contract import Engine, EngineError, Load
 from motorpool.modelserver.errors import NotFound, NotLoaded
 from motorpool.modelserver.metrics import Registry, VersionMetrics
 from motorpool.modelserver.repository import (
     RepositoryError,
     Signature,
     latest_version,
-    model_file,
     signature,
+    version_directory,
 )
 from motorpool.modelserver.workers import Workers
 
@@ -58,12 +57,6 @@ class Version:
         self.state = State.START
         self.serving: Serving | None = None
         self.decided = asyncio.Event()  # set once loading has ended, either way
-
-
-class Load(Protocol):
-    def __call__(self, file: Path) -> Engine:
-        """Blocking. Raises EngineError."""
-        ...
 
 
 class Model:
@@ -148,7 +141,7 @@ class Model:
         raise NotLoaded
 
     async def _load_version(self, number: int) -> None:
-        directory = self.path / str(number)
+        directory = version_directory(self.path, number)
         seen = (number, await asyncio.to_thread(signature, directory))
         if self._failed is not None and seen == self._failed[0]:
             raise LoadFailed(self._failed[1])
@@ -157,7 +150,7 @@ class Model:
         log.info("loading", model=self.name, version=number)
         try:
             version.serving = await self._start(directory, number)
-        except (EngineError, RepositoryError) as error:
+        except EngineError as error:
             # It stays LOADING, as in OVMS: it may yet come, with another file.
             self._failed = (seen, f"version {number}: {error}")
             raise LoadFailed(self._failed[1]) from error
@@ -169,8 +162,7 @@ class Model:
             version.decided.set()
 
     async def _start(self, directory: Path, number: int) -> Serving:
-        file = await asyncio.to_thread(model_file, directory)
-        engine = await asyncio.to_thread(self._load, file)
+        engine = await asyncio.to_thread(self._load, directory)
         workers = Workers(engine, f"{self.name}-{number}")
         metrics = VersionMetrics(self._registry, self.name, number)
         metrics.streams.value = engine.streams

@@ -1,17 +1,20 @@
 """A model's directory: one numbered directory for each version.
 
 Rules: a version's name is a positive number without sign; whatever else lies there is passed over.
-Inside a version the first kind of file found wins, in the order of `FORMATS`.
+Where there is no such directory, a model that KServe's own servers would find is version 1.
 """
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-FORMATS = ("*.xml", "*.onnx")
+from motorpool.modelserver import formats
 
 Signature = tuple[tuple[str, int, int], ...]
 """Names, sizes and times of a version's files: changes when someone writes to them."""
+
+
+UNVERSIONED = 1
 
 
 class RepositoryError(Exception):
@@ -30,6 +33,8 @@ def latest_version(path: Path) -> int:
     except OSError as error:
         raise RepositoryError(f"model path {path} cannot be read: {error.strerror}") from error
     versions = version_numbers(names)
+    if not versions and formats.holds_estimator(path):
+        return UNVERSIONED
     if not versions:
         raise RepositoryError(
             f"Not a single model version directory has valid numeric name in {path}; "
@@ -38,12 +43,9 @@ def latest_version(path: Path) -> int:
     return versions[-1]
 
 
-def model_file(version: Path) -> Path:
-    """The file that the engine should read. Raises RepositoryError where there is none."""
-    for pattern in FORMATS:
-        if found := sorted(version.glob(pattern)):
-            return _with_weights(found[0])
-    raise RepositoryError(f"no OpenVINO IR (*.xml with *.bin) and no ONNX file in {version}")
+def version_directory(path: Path, version: int) -> Path:
+    numbered = path / str(version)
+    return path if version == UNVERSIONED and not numbered.is_dir() else numbered
 
 
 def signature(version: Path) -> Signature:
@@ -52,9 +54,3 @@ def signature(version: Path) -> Signature:
     except FileNotFoundError:
         return ()  # Taken away while we looked.
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
-
-
-def _with_weights(file: Path) -> Path:
-    if file.suffix == ".xml" and not file.with_suffix(".bin").exists():
-        raise RepositoryError(f"{file.with_suffix('.bin')} is missing beside {file.name}")
-    return file

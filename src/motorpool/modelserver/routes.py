@@ -19,6 +19,8 @@ class Endpoint(Enum):
     MODEL_METADATA = auto()
     MODEL_READY = auto()
     MODEL_INFER = auto()
+    MODEL_PREDICT = auto()  # V1
+    MODEL_STATUS = auto()  # V1
     METRICS = auto()
 
 
@@ -41,6 +43,8 @@ _SUFFIX = {
     "/ready": Endpoint.MODEL_READY,
     "/infer": Endpoint.MODEL_INFER,
 }
+_MODEL_V1 = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(:predict)?")
+_POSTED = (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT)
 _METHODS = ("GET", "POST", "OPTIONS")
 
 
@@ -53,7 +57,7 @@ def route(method: str, path: str) -> Route:
     if method == "OPTIONS":
         return Route(Endpoint.PREFLIGHT)
     found = _route(path)
-    if method != ("POST" if found.endpoint is Endpoint.MODEL_INFER else "GET"):
+    if method != ("POST" if found.endpoint in _POSTED else "GET"):
         raise UnsupportedMethod
     return found
 
@@ -61,6 +65,10 @@ def route(method: str, path: str) -> Route:
 def _route(path: str) -> Route:
     if fixed := _FIXED.get(path):
         return Route(fixed)
+    if match := _MODEL_V1.fullmatch(path):
+        name, version, predict = match.groups()
+        endpoint = Endpoint.MODEL_PREDICT if predict else Endpoint.MODEL_STATUS
+        return Route(endpoint, name, int(version) if version else None)
     match = _MODEL.fullmatch(path)
     if match is None:
         raise UnknownAddress

@@ -10,17 +10,15 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
-import openvino as ov
 import structlog
 from granian.constants import Interfaces
 from granian.net import SocketHolder
 from granian.server.embed import Server as Granian
 
 from motorpool import __version__
-from motorpool.modelserver import engine
+from motorpool.modelserver import loading
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.http import App
 from motorpool.modelserver.metrics import Registry
@@ -139,14 +137,8 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
 
 
 def _model(settings: Settings, registry: Registry) -> Model:
-    options = engine.Options(
-        device=engine.device_to_use(settings.target_device, accelerators=engine.has_accelerators()),
-        layouts=settings.layout,
-        nireq=settings.nireq,
-        properties=settings.plugin_config,
-    )
-    load = partial(engine.load, ov.Core(), options=options)
-    return Model(settings.model_name, Path(settings.model_path), load, registry)
+    loader = loading.Loader(settings)
+    return Model(settings.model_name, Path(settings.model_path), loader, registry)
 
 
 def _bound(address: str, port: int) -> socket.socket:

@@ -76,6 +76,9 @@ class TensorSpec:
 class ModelSpec:
     inputs: tuple[TensorSpec, ...]  # in the order of names
     outputs: tuple[TensorSpec, ...]
+    # A table: each row is computed by itself, and an input counts whatever its name and type are.
+    rows: bool = False
+    columns: tuple[str, ...] = ()  # names of its columns, where the model knows them
 
 
 @dataclass(slots=True)
@@ -128,6 +131,8 @@ Prepared: TypeAlias = list[Array | Images]
 
 def prepared(request: InferRequest, spec: ModelSpec) -> Prepared:
     """The arrays of a request that fits *spec*. Raises InvalidInput where it does not."""
+    if spec.rows:
+        return [_prepared_rows(request.inputs, spec)]
     if len(request.inputs) != len(spec.inputs):
         raise InvalidInput(
             "Invalid number of inputs",
@@ -135,6 +140,34 @@ def prepared(request: InferRequest, spec: ModelSpec) -> Prepared:
         )
     given = {tensor.name: tensor for tensor in request.inputs}
     return [_prepared_input(given.get(each.name), each) for each in spec.inputs]
+
+
+def _prepared_rows(inputs: list[InputTensor], spec: ModelSpec) -> Array:
+    """One tensor of rows; or one for each column, in the model's order where it knows the names."""
+    if not inputs:
+        raise InvalidInput("Invalid number of inputs", "Expected: 1; Actual: 0")
+    rows = _columns(inputs, spec) if len(inputs) > 1 else _array(inputs[0])
+    wanted = spec.inputs[0].shape
+    shape = rows.shape
+    if len(shape) != len(wanted):
+        text = "Invalid number of shape dimensions"
+        raise _wrong(text, _parenthesised(wanted), _parenthesised(shape), spec.inputs[0])
+    if not all(each.takes(size) for each, size in zip(wanted, shape, strict=True)):
+        text = "Invalid input shape"
+        raise _wrong(text, _parenthesised(wanted), _parenthesised(shape), spec.inputs[0])
+    return rows
+
+
+def _columns(inputs: list[InputTensor], spec: ModelSpec) -> Array:
+    given = {tensor.name: tensor for tensor in inputs}
+    if set(given) == set(spec.columns):
+        inputs = [given[name] for name in spec.columns]
+    columns = [_array(each).reshape(-1) for each in inputs]
+    if len({len(column) for column in columns}) != 1:
+        raise InvalidInput("Invalid input shape", "the columns differ in length")
+    if any(column.dtype == object for column in columns):
+        columns = [column.astype(object) for column in columns]
+    return np.stack(columns, axis=1)
 
 
 def _prepared_input(tensor: InputTensor | None, spec: TensorSpec) -> Array | Images:
@@ -145,6 +178,10 @@ def _prepared_input(tensor: InputTensor | None, spec: TensorSpec) -> Array | Ima
             return _images(tensor, spec)
         raise _wrong("Invalid input precision", spec.datatype, tensor.datatype, spec)
     _check_shape(tensor, spec)
+    if tensor.datatype == "FP64" and isinstance(tensor.content, Values):
+        # OpenVINO Model Server reads every JSON number as a float.
+        with np.errstate(over="ignore"):
+            return _array(tensor).astype(np.float32).astype(np.float64)
     return _array(tensor)
 
 

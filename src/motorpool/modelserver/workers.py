@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import NamedTuple
 
-from motorpool.modelserver.engine import Engine, Slot
+from motorpool.modelserver.contract import Engine, Slot
 from motorpool.modelserver.errors import ModelFault, Overloaded
 from motorpool.modelserver.tensors import Array
 

@@ -21,10 +21,10 @@ from motorpool.loop.informer import Change
 from motorpool.loop.runner import Context
 from motorpool.node.addresses import Addresses
 from motorpool.node.containers import base_environment
-from motorpool.node.logs import NodeStreams
 from motorpool.node.process import ProcessEngine
 from motorpool.node.registration import Registration, capacity
 from motorpool.node.seen import Run
+from motorpool.node.streams import NodeStreams
 from motorpool.node.table import ImagesTable
 from motorpool.node.volumes import Images, make_pod_directories
 from motorpool.node.worker import Node, PodWorker
@@ -70,7 +70,7 @@ class Agent:
         self._registration = Registration(
             context.client, context.clock, name=node_name, host_ip=host_ip
         )
-        self.streams = NodeStreams(self._data_dir, self._is_running, context.clock)
+        self.streams = NodeStreams(self._data_dir, self._workers.get, context.clock)
         self._pods = context.informers(core.POD)
 
     async def run(self) -> None:
@@ -160,10 +160,7 @@ class Agent:
         worker = self._workers.get(run.pod_uid)
         if worker is not None:
             worker.ended(run)
-
-    def _is_running(self, uid: str, container: str, run: int) -> bool:
-        worker = self._workers.get(uid)
-        return worker is not None and worker.is_running(container, run)
+        self.streams.container_ended(run)
 
     # Directories and addresses.
 

@@ -93,8 +93,7 @@ def references_of(container: Object) -> References:
 def program(container: Object, pod: Object, entry: LocalImage, around: Surroundings) -> Program:
     """What to start for *container*. Raises ConfigError."""
     own = environment(container, pod, around)
-    address = {"MOTORPOOL_POD_IP": around.pod_ip, "POD_IP": around.pod_ip}
-    visible = {**around.base_env, **address, **entry.env, **own}
+    visible = {**_given(entry, around), **own}
     command = [expanded(part, visible) for part in container.get("command") or ()]
     args = [expanded(part, visible) for part in container.get("args") or ()]
     argv: list[str] = [part.replace("{python}", around.python) for part in entry.command]
@@ -108,17 +107,58 @@ def program(container: Object, pod: Object, entry: LocalImage, around: Surroundi
     argv = [translated(part, around.mounts) if entry.keep_command else part for part in argv]
     if not (entry.keep_command and command) or entry.requires:
         args = bound(args, entry.bind_flags, around.pod_ip)
-    env = {
-        **around.base_env,
-        **address,
-        **entry.env,
-        **{name: translated(value, around.mounts) for name, value in own.items()},
-    }
-    working = expanded(container.get("workingDir") or "", visible)
-    found = translated(working, around.mounts)
-    cwd = found if found != working else around.directory
     fork = Fork(entry.fork, args) if entry.fork else None
+    env, cwd = _place(container, entry, around, own)
     return Program([*argv, *args], env, cwd, around.grace_s, fork)
+
+
+def program_beside(
+    command: Sequence[str], container: Object, pod: Object, entry: LocalImage, around: Surroundings
+) -> Program:
+    """A command that runs where the container's own program does. Raises ConfigError."""
+    own = environment(container, pod, around)
+    env, cwd = _place(container, entry, around, own)
+    argv = archived(command, around.mounts)
+    return Program([translated(part, around.mounts) for part in argv], env, cwd)
+
+
+def archived(command: Sequence[str], mounts: Sequence[Mount]) -> list[str]:
+    """``tar cf - PATH`` such that the archive has the names that the user wrote.
+
+    ``kubectl cp`` refuses an archive whose names do not begin with the path that it asked for.
+    """
+    argv = list(command)
+    is_tar = bool(argv) and argv[0].rsplit("/", 1)[-1] == "tar"
+    if not is_tar or len(argv) < 2 or "c" not in argv[1]:
+        return argv
+    named = {
+        (mount.path, mount.directory)
+        for mount in mounts
+        if any(translated(part, [mount]) != part for part in argv[2:])
+    }
+    renamed = [
+        f"--transform=s|^/\\?{re.escape(directory.strip('/'))}|{path.strip('/')}|S"
+        for path, directory in sorted(named)
+        if "|" not in path + directory
+    ]
+    return [*argv[:2], *argv[2:3], *renamed, *argv[3:]] if "f" in argv[1] else argv
+
+
+def _given(entry: LocalImage, around: Surroundings) -> dict[str, str]:
+    """The environment below the container's own."""
+    address = {"MOTORPOOL_POD_IP": around.pod_ip, "POD_IP": around.pod_ip}
+    return {**around.base_env, **address, **entry.env}
+
+
+def _place(
+    container: Object, entry: LocalImage, around: Surroundings, own: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """The environment and the directory of what runs in a container."""
+    given = _given(entry, around)
+    translations = {name: translated(value, around.mounts) for name, value in own.items()}
+    working = expanded(container.get("workingDir") or "", {**given, **own})
+    found = translated(working, around.mounts)
+    return {**given, **translations}, found if found != working else around.directory
 
 
 def environment(container: Object, pod: Object, around: Surroundings) -> dict[str, str]:

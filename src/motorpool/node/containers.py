@@ -19,6 +19,7 @@ from motorpool.node.command import (
     Surroundings,
     environment,
     program,
+    program_beside,
     references_of,
     translated,
 )
@@ -68,6 +69,19 @@ class Containers:
         """Raises ConfigError; ApiError or OSError where the world does not answer."""
         around = await self._surroundings(container, pod, volumes, place)
         return program(container.spec, pod, entry, around)
+
+    async def beside(
+        self,
+        command: Sequence[str],
+        container: Container,
+        pod: Object,
+        entry: LocalImage,
+        volumes: Mapping[str, Volume],
+        place: PodPlace,
+    ) -> Program:
+        """A command in the environment of the container. Raises as `program` does."""
+        around = await self._surroundings(container, pod, volumes, place)
+        return program_beside(command, container.spec, pod, entry, around)
 
     def target(
         self, container: Container, pod: Object, volumes: Mapping[str, Volume], place: PodPlace

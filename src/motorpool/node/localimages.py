@@ -56,6 +56,21 @@ OVMS = LocalImage(
     fork="motorpool.modelserver.main",
     bind_flags=("--rest_bind_address", "--grpc_bind_address"),
 )
+# KServe's own servers for estimators. Whoever asks for the one of scikit-learn trusts the pickle
+# that it serves: that server reads nothing else.
+SKLEARN = LocalImage(
+    match=("*/sklearnserver",),
+    command=("{python}", "-m", "motorpool.modelserver"),
+    fork="motorpool.modelserver.main",
+    bind_flags=("--rest_bind_address", "--grpc_bind_address"),
+    env={"MOTORPOOL_ALLOW_PICKLE": "true"},
+)
+BOOSTERS = LocalImage(
+    match=("*/xgbserver", "*/lgbserver"),
+    command=("{python}", "-m", "motorpool.modelserver"),
+    fork="motorpool.modelserver.main",
+    bind_flags=("--rest_bind_address", "--grpc_bind_address"),
+)
 VLLM = LocalImage(
     match=(
         "vllm-*-image", "vllm/vllm-openai*", "*/vllm*", "*/odh-vllm*",
@@ -65,7 +80,7 @@ VLLM = LocalImage(
     requires="vllm",
     keep_command=True,
 )  # fmt: skip
-SHIPPED = (OVMS, VLLM)
+SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM)
 
 _FIELDS: dict[str, tuple[str, type]] = {
     "match": ("match", list), "command": ("command", list), "fork": ("fork", str),

@@ -1,4 +1,4 @@
-"""``kubectl logs``: the log files of containers, as the API server's `PodStreams`.
+"""``kubectl logs``: the log files of containers, as `PodStreams` asks for them.
 
 The supervisor writes the files (CRI lines, rotated); this reads them. Rules: nothing watches a
 file unless somebody follows it, and then it is looked at five times a second; a follower ends when
@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object, at, name_of, uid_of
-from motorpool.api.streams import LogOptions
+from motorpool.api.streams import LogOptions, Output
 from motorpool.base.clock import Clock, now, parse_rfc3339
 from motorpool.node.seen import status_of
 from motorpool.node.status import CONTAINER_ID_SCHEME
@@ -38,6 +38,7 @@ class Line:
     moment: bytes  # RFC 3339, nanoseconds
     content: bytes
     ends: bool  # False for a piece of a long line
+    stream: Output = "stdout"
 
 
 def line_of(text: bytes) -> Line | None:
@@ -45,11 +46,11 @@ def line_of(text: bytes) -> Line | None:
     parts = text.split(b" ", 3)
     if len(parts) != 4:
         return None
-    moment, _, tag, content = parts
-    return Line(moment, content, tag == b"F")
+    moment, stream, tag, content = parts
+    return Line(moment, content, tag == b"F", "stderr" if stream == b"stderr" else "stdout")
 
 
-class NodeStreams:
+class NodeLogs:
     def __init__(self, data_dir: Path, is_running: IsRunning, clock: Clock = now) -> None:
         self._pods_dir = data_dir / "pods"
         self._is_running = is_running

@@ -16,14 +16,14 @@ from typing import Literal
 import structlog
 
 from motorpool.api import core
-from motorpool.api.errors import ApiError, Conflict, NotFound
+from motorpool.api.errors import ApiError, Conflict, InternalError, NotFound
 from motorpool.api.meta import Object, at, name_of, namespace_of, uid_of
 from motorpool.base.backoff import Backoff
 from motorpool.base.clock import Clock
 from motorpool.client import Client
 from motorpool.loop.events import EventRecorder
 from motorpool.node import machine, seen
-from motorpool.node.command import ConfigError
+from motorpool.node.command import ConfigError, Program
 from motorpool.node.containers import Containers
 from motorpool.node.hooks import HookFailed, run_hook
 from motorpool.node.logs import last_words
@@ -114,9 +114,27 @@ class PodWorker:
             if container.phase == "failed":
                 self._note(name, replace(container, phase="absent"))
 
+    async def program_beside(self, name: str, command: Sequence[str]) -> Program:
+        """A command in the environment of a container that runs. Raises ApiError, OSError."""
+        container = self.pod.container(name)
+        entry = self._node.table.find(container.image)
+        if entry is None:
+            raise InternalError(self._node.table.missing(container.image))
+        try:
+            return await self._containers.beside(
+                command, container, self.obj, entry, self._volumes, self._surroundings()
+            )
+        except ConfigError as error:
+            raise InternalError(str(error)) from None
+
     def is_running(self, container: str, run: int) -> bool:
         now = self.seen.of(container)
         return now.run == run and now.phase in ("starting", "running")
+
+    def run_number(self, container: str) -> int | None:
+        """Of the run that is under way, if one is."""
+        now = self.seen.of(container)
+        return now.run if now.phase == "running" else None
 
     # The loop.
 

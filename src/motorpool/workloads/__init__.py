@@ -7,6 +7,7 @@ Each folder decides in pure files (`plan.py`, `desired.py`, `status.py` ...) and
 from collections.abc import Callable
 
 from motorpool.loop.runner import Context, Controller
+from motorpool.workloads.clusterrole import reconcile as clusterrole
 from motorpool.workloads.deployment import reconcile as deployment
 from motorpool.workloads.endpointslice import reconcile as endpointslice
 from motorpool.workloads.garbage import reconcile as garbage
@@ -23,6 +24,7 @@ CONTROLLERS: tuple[Callable[[Context], Controller], ...] = (
     serviceaccount.controller,
     namespace.controller,
     garbage.controller,
+    clusterrole.controller,
 )
 """In the order in which an apply passes through them."""
 

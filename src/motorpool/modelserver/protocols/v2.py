@@ -234,7 +234,15 @@ def _parameters(parameters: Any) -> dict[str, str | int]:
 
 
 def _values(data: Any, datatype: str) -> Values | Strings:
-    leaves, kinds = _flattened(data)
+    return _typed(*_flattened(data), datatype)
+
+
+def values_of(leaves: list[Any], datatype: str) -> Values | Strings:
+    """The content of a tensor whose elements came as JSON. Raises InvalidInput."""
+    return _typed(leaves, set(map(type, leaves)), datatype)
+
+
+def _typed(leaves: list[Any], kinds: set[type], datatype: str) -> Values | Strings:
     if datatype in ("FP16", "BF16"):
         raise InvalidInput(UNSUPPORTED_PRECISION)
     if datatype == BYTES:
@@ -273,9 +281,7 @@ def _whole(leaves: list[int], dtype: np.dtype[Any]) -> Array:
 
 def _narrowed(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
     with np.errstate(over="ignore"):
-        # OpenVINO Model Server reads every JSON number as a float, FP64 included.
-        narrow = np.float32 if dtype.kind == "f" else dtype
-        return np.array(leaves, dtype=narrow).astype(dtype, copy=False)
+        return np.array(leaves, dtype=dtype)
 
 
 def _framed(blob: memoryview) -> Strings:

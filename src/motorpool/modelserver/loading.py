@@ -1,0 +1,58 @@
+"""A version's directory -> the engine that fits what lies there.
+
+OpenVINO is imported with the first model that needs it: it costs 50 MB that scikit-learn does not.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from motorpool.modelserver import formats
+from motorpool.modelserver.contract import Engine, EngineError
+from motorpool.modelserver.flags import Settings
+from motorpool.modelserver.formats import FormatError, ModelFile
+
+
+class Loader:
+    """Blocking; used by one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._core: Any = None
+
+    def __call__(self, directory: Path) -> Engine:
+        """Raises EngineError."""
+        try:
+            file = formats.find(directory, self._settings.model_format)
+        except FormatError as error:
+            raise EngineError(str(error)) from error
+        return self._estimator(file) if file.format.is_estimator else self._openvino(file)
+
+    def _estimator(self, file: ModelFile) -> Engine:
+        from motorpool.modelserver.estimators import loading
+
+        settings = self._settings
+        options = loading.Options(
+            allow_pickle=settings.allow_pickle,
+            predict_proba=settings.predict_proba,
+            threads=settings.nthread,
+            nireq=settings.nireq,
+        )
+        return loading.load(file, options)
+
+    def _openvino(self, file: ModelFile) -> Engine:
+        import openvino as ov
+
+        from motorpool.modelserver import engine
+
+        settings = self._settings
+        options = engine.Options(
+            device=engine.device_to_use(
+                settings.target_device, accelerators=engine.has_accelerators()
+            ),
+            layouts=settings.layout,
+            nireq=settings.nireq,
+            properties=settings.plugin_config,
+        )
+        if self._core is None:
+            self._core = ov.Core()
+        return engine.load(self._core, file.path, options)

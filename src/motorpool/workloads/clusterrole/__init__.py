@@ -1,0 +1,1 @@
+"""ClusterRoles that are the sum of others, kept so."""

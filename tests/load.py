@@ -1,0 +1,40 @@
+"""Requests without end, to see whether any fails while something is done to the platform."""
+
+import http.client
+import threading
+
+
+class Load:
+    """One client that asks and asks, on connections of its own; keeps what failed."""
+
+    def __init__(self, port, host, path):
+        self.port, self.host, self.path = port, host, path
+        self.answered = 0
+        self.failures = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join(20)
+
+    def _run(self):
+        while not self._end.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            try:
+                for _ in range(50):
+                    connection.request("GET", self.path, headers={"Host": self.host})
+                    response = connection.getresponse()
+                    response.read()
+                    if response.status == 200:
+                        self.answered += 1
+                    else:
+                        self.failures.append(response.status)
+            except OSError as error:
+                self.failures.append(repr(error))
+            finally:
+                connection.close()
