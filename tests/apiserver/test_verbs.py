@@ -114,6 +114,21 @@ async def test_every_type_of_patch_changes_the_object(http):
     assert final["metadata"]["generation"] == 4
 
 
+async def test_a_null_is_as_good_as_nothing(http):
+    obj = deployment()
+    pod = obj["spec"]["template"]["spec"]
+    pod["containers"][0] |= {"args": ["a", None], "env": None, "resources": {"limits": None}}
+    obj["metadata"]["labels"] = {"a": None}
+    made = await created(http, DEPLOYMENTS, obj)
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["a", ""]
+    assert "env" not in container
+    assert made["metadata"]["labels"] == {"a": ""}
+    pod["containers"].append(None)
+    answer = await http.post(DEPLOYMENTS, json=obj)
+    assert "spec.template.spec.containers[1].name: Required value" in refusal(answer)[2]
+
+
 async def test_a_patch_whose_result_is_no_object_is_refused_as_a_patch(http):
     await created(http, DEPLOYMENTS, deployment())
     path = f"{DEPLOYMENTS}/web"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from motorpool.api import schema
 from motorpool.api.errors import BadRequest, FieldError
-from motorpool.api.godecode import decode_error
-from motorpool.api.kinds import Kind
+from motorpool.api.godecode import decode_error, fill_nulls
+from motorpool.api.kinds import Kind, Schema
 from motorpool.api.meta import Object
 from motorpool.api.structural import type_errors
 from motorpool.api.validation import validate_metadata
@@ -41,15 +41,21 @@ def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
     options.warnings.extend(problems)
     if problems or options.field_validation == "Ignore":
         obj = schema.without_unknown(obj, declared)
-    if kind.is_custom:
+    problem = decode_error(obj, metadata_of(declared) if kind.is_custom else declared)
+    if problem:
+        raise Undecodable(kind, problem)
+    if not kind.is_custom:
+        fill_nulls(obj, declared)
+    else:
         errors = type_errors(obj, declared)
         if errors:
             raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), *errors)
-    else:
-        problem = decode_error(obj, declared)
-        if problem:
-            raise Undecodable(kind, problem)
     return obj
+
+
+def metadata_of(declared: Schema) -> Schema:
+    """The part of a kind's schema that all kinds have."""
+    return {"type": "object", "properties": {"metadata": declared["properties"]["metadata"]}}
 
 
 def check_kind(kind: Kind, obj: Object) -> None:

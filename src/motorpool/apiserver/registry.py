@@ -29,6 +29,7 @@ from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.apiserver.turns import Turns, in_turn
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.store import Store
@@ -63,6 +64,7 @@ class Registry:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
+        self.turns = Turns()
 
     @property
     def resource_version(self) -> str:
@@ -230,6 +232,7 @@ class Registry:
         obj = await self._create(kind, namespace, merged(None), options, applies=True)
         return Written(obj, created=True)
 
+    @in_turn
     async def delete(
         self, kind: Kind, namespace: str, name: str, options: DeleteOptions
     ) -> Deleted:
@@ -326,6 +329,7 @@ class Registry:
                 (await self._held_addresses()).release(obj)
             raise
 
+    @in_turn
     async def _change(
         self,
         kind: Kind,
