@@ -27,10 +27,12 @@ async def operations(http):
     for url in (await http.get("/openapi/v3")).json()["paths"].values():
         document = (await http.get(url["serverRelativeURL"])).json()
         schemas = document.get("components", {}).get("schemas", {})
-        for path, item in document["paths"].items():
-            for method in ("get", "post", "put", "patch", "delete"):
-                if method in item:
-                    found.append((path, method, item[method], schemas))
+        found += [
+            (path, method, item[method], schemas)
+            for path, item in document["paths"].items()
+            for method in ("get", "post", "put", "patch", "delete")
+            if method in item
+        ]
     assert len(found) > 100
     return found
 

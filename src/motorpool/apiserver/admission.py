@@ -41,15 +41,12 @@ def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
     options.warnings.extend(problems)
     if problems or options.field_validation == "Ignore":
         obj = schema.without_unknown(obj, declared)
+    # A custom resource is defaulted before it is looked at: `fill` refuses what does not fit.
     problem = decode_error(obj, metadata_of(declared) if kind.is_custom else declared)
     if problem:
         raise Undecodable(kind, problem)
     if not kind.is_custom:
         fill_nulls(obj, declared)
-    else:
-        errors = type_errors(obj, declared)
-        if errors:
-            raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), *errors)
     return obj
 
 
@@ -71,17 +68,29 @@ def check_kind(kind: Kind, obj: Object) -> None:
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
 
 
-def fill(kind: Kind, obj: Object) -> None:
-    """Writes what omitted fields mean."""
-    schema.fill_defaults(obj, schema.of(kind))
+def fill(kind: Kind, obj: Object, old: Object | None) -> None:
+    """Writes what omitted fields mean. Raises Invalid for a custom resource of wrong types."""
+    declared = schema.of(kind)
+    schema.fill_defaults(obj, declared)
+    _check_types(kind, obj, old, declared)
     kind.default(obj)
 
 
-def fill_status(kind: Kind, obj: Object) -> None:
+def fill_status(kind: Kind, obj: Object, old: Object) -> None:
     """The defaults of the status alone; the rest of *obj* may be shared."""
-    declared = schema.of(kind)["properties"].get("status")
-    if declared is not None and isinstance(obj.get("status"), dict):
-        schema.fill_defaults(obj["status"], declared)
+    declared = schema.of(kind)
+    status = declared["properties"].get("status")
+    if status is not None and isinstance(obj.get("status"), dict):
+        schema.fill_defaults(obj["status"], status)
+    _check_types(kind, obj, old, declared)
+
+
+def _check_types(kind: Kind, obj: Object, old: Object | None, declared: Schema) -> None:
+    if not kind.is_custom:
+        return
+    errors = type_errors(obj, declared, old)
+    if errors:
+        raise invalid(kind, str(obj["metadata"].get("name", "")), *errors)
 
 
 def check(kind: Kind, new: Object, old: Object | None) -> None:

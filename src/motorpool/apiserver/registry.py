@@ -7,11 +7,11 @@ in belongs to the registry from then on.
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from motorpool.api import apply, core, rbac
+from motorpool.api import apply, core, rbac, scheme
 from motorpool.api.errors import (
     AlreadyExists,
     FieldError,
@@ -27,11 +27,13 @@ from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
-from motorpool.apiserver.scale import scale_of, with_scale
+from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
+from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.apiserver.turns import Turns, in_turn
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
+from motorpool.loop.kinds import LiveKinds
 from motorpool.store import Store
 
 CONFLICT_TRIES_MAX = 5
@@ -41,6 +43,10 @@ FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 Change: TypeAlias = Callable[[Object], Object]
 """Makes what a client wants out of what there is; leaves its argument alone."""
+
+
+Below: TypeAlias = Callable[[str, str, Object], Awaitable[Object]]
+"""Answers what is created below an object: of its namespace, its name, and what is sent."""
 
 
 class Written(NamedTuple):
@@ -55,16 +61,24 @@ class Deleted(NamedTuple):
 
 class Registry:
     def __init__(
-        self, store: Store, *, clock: Clock = now, source: random.Random | None = None
+        self,
+        store: Store,
+        *,
+        clock: Clock = now,
+        source: random.Random | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
+        """With a *sealer*, Secrets are sealed in the store."""
         self.clock = clock
-        self._shelf = Shelf(store)
+        self.kinds = LiveKinds(scheme.KINDS)
+        self._shelf = Shelf(store, sealer)
         self.policy = Policy()
         for kind in rbac.KINDS:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
         self.turns = Turns()
+        self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
     def resource_version(self) -> str:
@@ -80,6 +94,19 @@ class Registry:
             if await self._shelf.find(core.NAMESPACE, "", name) is None:
                 namespace: Object = {"metadata": {"name": name}}
                 await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
+
+    def serve_below(self, kind: Kind, subresource: str, answer: Below) -> None:
+        """Lets *answer* take what is created at a subresource, such as an account's token."""
+        self._below[kind, subresource] = answer
+
+    async def create_below(
+        self, kind: Kind, namespace: str, name: str, obj: Object, *, subresource: str
+    ) -> Object:
+        """Raises NotFound where nobody answers, or the object is missing."""
+        answer = self._below.get((kind, subresource))
+        if answer is None:
+            raise NotFound("the server could not find the requested resource")
+        return await answer(namespace, name, obj)
 
     async def run(self) -> None:
         """Keeps the store small, until cancelled."""
@@ -110,7 +137,9 @@ class Registry:
         return self._shelf.shared(obj)
 
     async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
-        return scale_of(await self._shelf.get(kind, namespace, name))
+        parent = await self._shelf.get(kind, namespace, name)
+        check_scalable(kind, parent)
+        return scale_of(kind, parent)
 
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
         return await self._shelf.list(kind, namespace, options)
@@ -118,6 +147,10 @@ class Registry:
     def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
         """What happens, until cancelled or the store closes. Raises Expired."""
         return self._shelf.watch(kind, namespace, options)
+
+    def end_watches(self, kind: Kind) -> None:
+        """Ends every watch on the kind: it is served no longer."""
+        self._shelf.end_watches(kind)
 
     # Writing
 
@@ -283,6 +316,8 @@ class Registry:
         applies: bool = False,
     ) -> Object:
         metadata = obj["metadata"]
+        if kind.is_ending:
+            raise refusals.definition_terminating()
         await self._check_namespace(kind, namespace, metadata)
         moment = self.clock()
         uid = str(uuid.uuid4())
@@ -290,7 +325,7 @@ class Registry:
         base = "" if metadata.get("name") else str(metadata.get("generateName") or "")
         if base:
             metadata["name"] = self._generated(base)
-        admission.fill(kind, obj)
+        admission.fill(kind, obj, None)
         hooks.BEGIN.get(kind, hooks.nothing)(obj)
         admission.check(kind, obj, None)
         if options.check is not None:
@@ -371,9 +406,9 @@ class Registry:
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
             hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
-            admission.fill(kind, new)
+            admission.fill(kind, new, old)
         else:
-            admission.fill_status(kind, new)
+            admission.fill_status(kind, new, old)
         strategy.count_generation(kind, old, new)
         strategy.check_finalizers(kind, old, new)
         same = strategy.same_content(old, new)
@@ -393,10 +428,10 @@ class Registry:
         self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions
     ) -> Written:
         def rescaled(parent: Object) -> Object:
-            return fresh(with_scale(kind, parent, change(scale_of(parent))))
+            return fresh(with_scale(kind, parent, change(scale_of(kind, parent))))
 
         changed = await self._change(kind, namespace, name, rescaled, options, "scale")
-        return Written(scale_of(changed), created=False)
+        return Written(scale_of(kind, changed), created=False)
 
     async def _remove(self, kind: Kind, old: Object, last: Object) -> None:
         await self._shelf.remove(kind, old, last)
