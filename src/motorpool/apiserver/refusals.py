@@ -110,12 +110,16 @@ def list_too_old() -> Expired:
     return Expired("The resourceVersion for the provided list is too old.")
 
 
-def continue_too_old() -> Expired:
+def continue_too_old(continue_: str) -> Expired:
+    """*continue_* goes on with what is there now."""
     return Expired(
         "The provided continue parameter is too old to display a consistent list result. "
-        "You must start a new list without the continue parameter."
+        "You can start a new list without the continue parameter, or use the continue token in "
+        "this response to retrieve the remainder of the results. Continuing with the provided "
+        "token results in an inconsistent list - objects that were created, modified, or deleted "
+        "between the time the first chunk was returned and now may show up in the list.",
+        continue_=continue_,
     )
-
 
 def too_new(revision: int, current: int) -> Timeout:
     return Timeout(
