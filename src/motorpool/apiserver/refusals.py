@@ -121,6 +121,7 @@ def continue_too_old(continue_: str) -> Expired:
         continue_=continue_,
     )
 
+
 def too_new(revision: int, current: int) -> Timeout:
     return Timeout(
         f"Timeout: Too large resource version: {revision}, current: {current}",
