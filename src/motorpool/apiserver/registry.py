@@ -30,6 +30,7 @@ from motorpool.apiserver.preconditions import check_preconditions, check_version
 from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
 from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.apiserver.turns import Turns, in_turn
 from motorpool.apiserver.virtual import VirtualKinds
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
@@ -78,6 +79,7 @@ class Registry:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
+        self.turns = Turns()
         self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
@@ -210,13 +212,19 @@ class Registry:
         options: WriteOptions,
         *,
         subresource: str = "",
+        strategic: Object | None = None,
     ) -> Written:
-        """*change* applies the patch to the object, or to its scale."""
+        """*change* applies the patch to the object, or to its scale; a *strategic* merge patch is
+        told of by itself where its result is no object of the kind."""
         if subresource == "scale":
             return await self._rescale(kind, namespace, name, change, options)
 
         def patched(current: Object) -> Object:
-            new = admission.conformed(kind, fresh(change(current)), options)
+            new = fresh(change(current))
+            try:
+                new = admission.conformed(kind, new, options)
+            except admission.Undecodable as error:
+                raise refusals.patch_result(new, strategic, error.problem) from error
             place(kind, namespace, new)
             if new["metadata"].get("name") != name:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
@@ -264,6 +272,7 @@ class Registry:
         obj = await self._create(kind, namespace, merged(None), options, applies=True)
         return Written(obj, created=True)
 
+    @in_turn
     async def delete(
         self, kind: Kind, namespace: str, name: str, options: DeleteOptions
     ) -> Deleted:
@@ -361,6 +370,7 @@ class Registry:
                 (await self._held_addresses()).release(obj)
             raise
 
+    @in_turn
     async def _change(
         self,
         kind: Kind,

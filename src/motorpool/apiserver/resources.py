@@ -224,7 +224,7 @@ class Resources:
         if media == decode.APPLY_PATCH:
             _check_apply(request)
             written = await self._registry.apply(
-                *place, decoded.object, options, subresource=target.subresource
+                *place, _shaped(decoded.object), options, subresource=target.subresource
             )
         else:
             if options.force:
@@ -232,7 +232,11 @@ class Resources:
                 raise invalid_options("PatchOptions", error)
             change = change_of(kind, media, decoded.object)
             written = await self._registry.patch(
-                *place, change, options, subresource=target.subresource
+                *place,
+                change,
+                options,
+                subresource=target.subresource,
+                strategic=decoded.object if media == decode.STRATEGIC_MERGE_PATCH else None,
             )
         return self._written(request, kind, written, form, options)
 
@@ -345,14 +349,17 @@ async def _decoded(request: Request, kind: Kind) -> tuple[Object, WriteOptions]:
         kind=kind.kind,
         find_duplicates=request.query.get("fieldValidation") != "Ignore",
     )
-    if not isinstance(decoded.object, dict):
+    return _shaped(decoded.object), _write_options(request, tuple(decoded.duplicates))
+
+
+def _shaped(obj: Any) -> Object:
+    """*obj* with metadata. Raises BadRequest for what can be no object of any kind."""
+    if not isinstance(obj, dict):
         raise BadRequest("the object provided is unrecognized: it is not a JSON object")
-    metadata = decoded.object.get("metadata")
+    metadata = obj.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise BadRequest("the object provided is unrecognized: its metadata is not an object")
-    if metadata is None:
-        decoded.object["metadata"] = {}
-    return decoded.object, _write_options(request, tuple(decoded.duplicates))
+    return obj if metadata is not None else {**obj, "metadata": {}}
 
 
 def _write_options(request: Request, duplicates: tuple[str, ...]) -> WriteOptions:

@@ -16,7 +16,7 @@ from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import refusals
 from motorpool.apiserver.keys import key_of, prefix_of
-from motorpool.apiserver.lists import Continue, Filter
+from motorpool.apiserver.lists import NOW, Continue, Filter
 from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
 from motorpool.apiserver.sealing import Sealer, is_sealed
@@ -238,11 +238,15 @@ class Shelf:
             items = [_read(kind, one)] if one is not None and wanted.matches(one) else []
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
+        if start.revision == NOW:
+            start = start._replace(revision=0)
         try:
             show = shown_as(kind, self._memory.shown if options.full else self._memory.of)
             return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
-            raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
+            if after is None:
+                raise refusals.list_too_old() from error
+            raise refusals.continue_too_old(after._replace(revision=NOW).token()) from error
         except FutureRevision as error:
             raise refusals.too_new(error.revision, error.current) from error
         except StoreError as error:
