@@ -144,3 +144,101 @@ async def test_what_makes_no_sense_is_refused(http, path, obj, text):
     code, reason, message = refusal(await http.post(path, json=obj))
     assert (code, reason) == (422, "Invalid")
     assert text in message
+
+
+JOBS = "/apis/batch/v1/namespaces/default/jobs"
+SCALERS = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+
+
+def job(policy="Never", **spec):
+    template = {"spec": {"restartPolicy": policy, "containers": [{"name": "c", "image": "x"}]}}
+    return {"metadata": {"name": "work"}, "spec": {"template": template, **spec}}
+
+
+async def test_a_job_knows_its_pods_by_its_uid(http):
+    made = await created(http, JOBS, job())
+    uid = made["metadata"]["uid"]
+    spec = made["spec"]
+    assert spec["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    labels = spec["template"]["metadata"]["labels"]
+    assert (labels["job-name"], labels["batch.kubernetes.io/job-name"]) == ("work", "work")
+    assert made["metadata"]["labels"] == labels
+    kept = ("parallelism", "completions", "backoffLimit", "completionMode", "suspend")
+    assert [spec[name] for name in kept] == [1, 1, 6, "NonIndexed", False]
+    shown = await cells(http, JOBS)
+    assert (shown["Status"], shown["Completions"]) == ("Running", "0/1")
+
+
+async def test_a_job_that_is_deleted_without_a_policy_leaves_its_pods_and_warns(http):
+    await created(http, JOBS, job())
+    answer = await http.delete(f"{JOBS}/work")
+    assert "child pods are preserved by default" in answer.headers["warning"]
+    assert answer.json()["metadata"]["finalizers"] == ["orphan"]
+
+
+async def test_kubectl_deletes_a_job_with_its_pods(http):
+    await created(http, JOBS, job())
+    answer = await http.delete(f"{JOBS}/work", params={"propagationPolicy": "Background"})
+    assert "warning" not in answer.headers
+    assert (await http.get(f"{JOBS}/work")).status_code == 404
+
+
+async def test_the_pods_of_a_job_must_be_able_to_end(http):
+    code, _, message = refusal(await http.post(JOBS, json=job("Always")))
+    assert code == 422
+    assert message == (
+        'Job.batch "work" is invalid: spec.template.spec.restartPolicy: Required value: '
+        'valid values: "OnFailure", "Never"'
+    )
+
+
+async def test_the_template_of_a_job_is_kept(http):
+    made = await created(http, JOBS, job())
+    made["spec"]["template"]["spec"]["containers"][0]["image"] = "y"
+    code, _, message = refusal(await http.put(f"{JOBS}/work", json=made))
+    assert code == 422
+    assert "spec.template: Invalid value" in message
+    assert "field is immutable" in message
+
+
+async def test_an_autoscaler_follows_the_cpu_unless_it_is_told_otherwise(http):
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 3}
+    made = await created(http, SCALERS, {"metadata": {"name": "web"}, "spec": spec})
+    assert made["spec"]["minReplicas"] == 1
+    assert made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+    shown = await cells(http, SCALERS)
+    assert (shown["Reference"], shown["Targets"]) == ("Deployment/web", "cpu: <unknown>/80%")
+    other = {"metadata": {"name": "x"}, "spec": {**spec, "minReplicas": 4}}
+    code, _, message = refusal(await http.post(SCALERS, json=other))
+    assert code == 422
+    assert "spec.maxReplicas: Invalid value: 3: must be greater than or equal to" in message
+
+
+async def test_metrics_that_nobody_provides_are_unavailable_and_read_only(http):
+    path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
+    assert (await http.get(path)).status_code == 503
+    assert (await http.post(path, json={})).status_code == 405
+    assert (await http.get(path, params={"watch": "true"})).status_code == 405
+    assert (await http.delete(f"{path}/p")).status_code == 405
+
+
+async def test_metrics_are_made_when_they_are_asked_for(http, registry):
+    from motorpool.api import metrics
+
+    async def pods(namespace):
+        assert namespace == "default"
+        return [
+            {"metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}}
+            for name in ("b", "a")
+        ]
+
+    registry.virtual.provide(metrics.POD_METRICS, pods)
+    path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
+    listed = (await http.get(path)).json()
+    assert listed["kind"] == "PodMetricsList"
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["a", "b"]
+    [found] = (await http.get(path, params={"labelSelector": "app=b"})).json()["items"]
+    assert found["metadata"]["name"] == "b"
+    assert (await http.get(f"{path}/a")).json()["kind"] == "PodMetrics"
+    assert (await http.get(f"{path}/c")).status_code == 404

@@ -115,3 +115,37 @@ def test_mounts_follow_sub_paths_inside_the_volume(tmp_path: Path) -> None:
         mounts_of(mount(), {}, {})
     (found,) = mounts_of(mount(subPath="new/dir"), {"v": Volume(tmp_path)}, {})
     assert Path(found.directory).is_dir()
+
+
+def claimed(phase: str = "Bound", **spec: Any) -> tuple[Object, Object]:
+    claim = obj("PersistentVolumeClaim", "data", spec={"volumeName": "disk"})
+    return claim | {"status": {"phase": phase}}, {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"}, "spec": spec,
+    }  # fmt: skip
+
+
+async def prepare_claim(tmp_path: Path, *objects: Object, **source: Any) -> Volume:
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data", **source}}
+    pod = obj("Pod", "p", spec={"containers": [], "volumes": [volume]})
+    pod["metadata"]["uid"] = "u"
+    facts = PodFacts(pod, "127.64.0.1", "127.0.0.1", {"cpu": "2"})
+    store = ImageStore(tmp_path / "images")
+    volumes = Volumes(MemoryClient(*objects), store, facts, tmp_path / "pods" / "u")
+    return (await volumes.prepare(lambda *_: None))["v"]
+
+
+async def test_a_claim_is_the_directory_of_its_volume(tmp_path: Path) -> None:
+    path = {"path": str(tmp_path / "disk"), "type": "DirectoryOrCreate"}
+    found = await prepare_claim(tmp_path, *claimed(hostPath=path))
+    assert (found.path, found.writable) == (tmp_path / "disk", True)
+    assert found.path.is_dir()
+    assert not (await prepare_claim(tmp_path, *claimed(hostPath=path), readOnly=True)).writable
+
+
+async def test_a_claim_without_a_volume_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match='"data" is not bound to a volume yet'):
+        await prepare_claim(tmp_path, *claimed("Pending"))
+    with pytest.raises(VolumeError, match="not found"):
+        await prepare_claim(tmp_path)
+    with pytest.raises(VolumeError, match="not a directory of this machine"):
+        await prepare_claim(tmp_path, *claimed(nfs={"server": "s", "path": "/"}))
