@@ -1,5 +1,7 @@
 """Writes the parts of deploy/ that follow from the source; with --check, says what is not current.
 
+The definitions of the kinds are written by scripts/serving_crds.py.
+
 python scripts/deploy_manifests.py [--check]
 """
 
@@ -9,7 +11,6 @@ from pathlib import Path
 import yaml
 
 from motorpool.api import serving
-from motorpool.api.customresources import definition_of
 from motorpool.api.meta import Object
 from motorpool.controllers.servingruntime.configuration import config_map
 from motorpool.controllers.servingruntime.install import shipped_objects
@@ -24,14 +25,12 @@ class Dumper(yaml.SafeDumper):
 
 
 def texts() -> dict[str, str]:
-    crds = {f"crds/{kind.plural}.yaml": _yaml([definition_of(kind)]) for kind in serving.KINDS}
     runtimes = [
         obj
         for kind, obj in shipped_objects(NAMESPACE, cluster_runtimes=True)
         if kind == serving.CLUSTER_SERVING_RUNTIME
     ]
     return {
-        **crds,
         "runtimes/clusterservingruntimes.yaml": _yaml(runtimes),
         "operator/configuration.yaml": _yaml([config_map(NAMESPACE)]),
     }
