@@ -27,7 +27,7 @@ def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> De
     if kind is CUSTOM_RESOURCE_DEFINITION and "deletionTimestamp" not in obj["metadata"]:
         obj = mark_deleted(obj, rfc3339(now))
     metadata = dict(obj["metadata"])
-    finalizers = _finalizers(obj, options)
+    finalizers = _finalizers(kind, obj, options)
     if finalizers:
         metadata["finalizers"] = finalizers
     else:
@@ -48,14 +48,20 @@ def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> De
     return Deletion(new, gone, gone or new != obj)
 
 
-def _finalizers(obj: Object, options: DeleteOptions) -> list[str]:
+def _finalizers(kind: Kind, obj: Object, options: DeleteOptions) -> list[str]:
     """The object's own, with the one that the propagation policy asks the collector for."""
     finalizers = list(obj["metadata"].get("finalizers") or ())
-    if not options.propagation:
+    propagation = options.propagation or ("Orphan" if orphans(kind, options) else "")
+    if not propagation:
         return finalizers
-    wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
+    wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
     kept = [f for f in finalizers if f not in ("foregroundDeletion", "orphan")]
     return [*kept, wanted] if wanted else kept
+
+
+def orphans(kind: Kind, options: DeleteOptions) -> bool:
+    """Whether the dependents stay although the client did not say so."""
+    return kind.orphans_dependents and not options.propagation
 
 
 def _grace_s(kind: Kind, obj: Object, options: DeleteOptions) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from motorpool.api import core, definitions
+from motorpool.api import batch, claims, core, definitions, jobs
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.errors import FieldError, InternalError
 from motorpool.api.kinds import Kind
@@ -124,6 +124,9 @@ BEGIN: Mapping[Kind, Begin] = {
     core.NAMESPACE: _begin_namespace,
     core.POD: _begin_pod,
     core.SERVICE: _begin_service,
+    core.PERSISTENT_VOLUME_CLAIM: claims.begin_claim,
+    core.PERSISTENT_VOLUME: claims.begin_volume,
+    batch.JOB: jobs.begin_job,
     CUSTOM_RESOURCE_DEFINITION: definitions.begin,
 }
 """What an object of that kind starts its life with."""

@@ -30,6 +30,7 @@ from motorpool.apiserver.preconditions import check_preconditions, check_version
 from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
 from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.apiserver.virtual import VirtualKinds
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.loop.kinds import LiveKinds
@@ -69,6 +70,7 @@ class Registry:
     ) -> None:
         """With a *sealer*, Secrets are sealed in the store."""
         self.clock = clock
+        self.virtual = VirtualKinds()
         self.kinds = LiveKinds(scheme.KINDS)
         self._shelf = Shelf(store, sealer)
         self.policy = Policy()
@@ -126,6 +128,8 @@ class Registry:
         full: bool = True,
     ) -> Object:
         """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
+        if kind.is_virtual:
+            return await self.virtual.get(kind, namespace, name)
         if resource_version:
             await self._shelf.reach(resource_version)
         return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
@@ -140,6 +144,9 @@ class Registry:
         return scale_of(kind, parent)
 
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
+        if kind.is_virtual:
+            found = await self.virtual.list(kind, namespace, options)
+            return Listing(found, self.resource_version)
         return await self._shelf.list(kind, namespace, options)
 
     def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
