@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -24,6 +25,9 @@ INFER = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\n"
 def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("times")
     models.times(directory / "1", 2)
+    # The server inherits it: many systems allow 1024 files unless asked for more.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft < 4 * IDLE <= hard else soft, hard))
     with started(directory, log=directory / "log") as running:
         yield running
 
