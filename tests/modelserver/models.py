@@ -86,3 +86,11 @@ def table(directory: Path, megabytes: int) -> None:
     rows = np.random.default_rng(0).random((megabytes, 2**18), np.float32)
     row = op.gather(op.constant(rows), x, op.constant(np.int32(0)))
     save(directory, [named(op.reduce_sum(row, np.array([1])), "y")], [x])
+
+
+def bfloat_times_two(directory: Path) -> None:
+    """y = 2 * x, of bfloat16."""
+    x = op.parameter([1, 4], ov.Type.bf16, name="x")
+    x.output(0).set_names({"x"})
+    y = op.convert(op.multiply(op.convert(x, "f32"), np.float32(2)), "bf16")
+    save(directory, [named(y, "y")], [x])

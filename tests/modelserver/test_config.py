@@ -22,8 +22,10 @@ NUMBERS = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4
 
 
 @contextlib.contextmanager
-def configured(folder, *entries, flags=("--file_system_poll_wait_seconds=0",)):
+def configured(folder, *entries, config=None, flags=("--file_system_poll_wait_seconds=0",)):
     configure(folder, *entries)
+    if config is not None:
+        (folder / "config.json").write_text(config)
     port, rpc_port, log = free_port(), free_port(), folder / "log"
     command = [
         sys.executable,
@@ -49,8 +51,8 @@ def configured(folder, *entries, flags=("--file_system_poll_wait_seconds=0",)):
         process.wait()
 
 
-def configure(folder, *entries):
-    document = {"model_config_list": [{"config": each} for each in entries]}
+def configure(folder, *entries, **more):
+    document = {"model_config_list": [{"config": each} for each in entries], **more}
     (folder / "new.json").write_text(json.dumps(document))
     (folder / "new.json").rename(folder / "config.json")
 
@@ -344,3 +346,22 @@ def test_what_browsers_are_told_is_the_users_choice(tmp_path):
     assert empty.json == {}
     assert "flags=grpc_workers" in log_file.read_text()
     assert log_file.read_bytes() == server.log.read_bytes()
+
+
+def test_the_file_may_choose_the_metrics(tmp_path):
+    models.times(tmp_path / "a" / "1", 2)
+    wanted = {"metrics": {"enable": True, "metrics_list": ["ovms_infer_req_active"]}}
+    configure(tmp_path, entry("a"), monitoring=wanted)
+    content = (tmp_path / "config.json").read_text()
+
+    with configured(
+        tmp_path, entry("a"), config=content, flags=["--metrics_enable=false"]
+    ) as server:
+        metrics = server.get("/metrics").body.decode()
+    configure(tmp_path, monitoring={"metrics": {"enable": True, "metrics_list": ["nope"]}})
+    ended = run(f"--config_path={tmp_path / 'config.json'}", f"--rest_port={free_port()}")
+
+    assert "ovms_infer_req_active{" in metrics
+    assert "ovms_requests_success" not in metrics
+    assert ended.returncode == 1
+    assert "there is no metric named nope" in ended.stderr

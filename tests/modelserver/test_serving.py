@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import socket
 import threading
 
@@ -541,6 +542,17 @@ def test_sigterm_lets_requests_in_flight_finish(tmp_path):
 
     assert code == 0
     assert [answer.status for answer in answers] == [200]
+
+
+def test_a_crash_in_native_code_tells_where_it_was(tmp_path):
+    models.times(tmp_path / "1", 2)
+
+    with started(tmp_path, log=tmp_path / "log") as server:
+        server.process.send_signal(signal.SIGSEGV)
+        code = server.process.wait(20)
+
+    assert code == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in server.log.read_text()
 
 
 def test_the_model_may_be_gone_once_it_is_loaded(tmp_path):

@@ -19,6 +19,7 @@ from motorpool.modelserver.preprocess import NO_STEPS, Steps
 from motorpool.modelserver.shape import NO_SHAPES, Bounds, Shapes, wanted_shapes
 from motorpool.modelserver.tensors import (
     ANY,
+    BF16,
     BYTES,
     INVALID,
     NAMES,
@@ -245,7 +246,9 @@ def _datatype(port: Any) -> str:
     kind = port.get_element_type()
     if kind == ov.Type.string:
         return BYTES
-    if kind in (ov.Type.bf16, ov.Type.i4, ov.Type.u4, ov.Type.u1):
+    if kind == ov.Type.bf16:
+        return BF16
+    if kind in (ov.Type.i4, ov.Type.u4, ov.Type.u1):
         return INVALID
     return NAMES.get(np.dtype(kind.to_dtype()), INVALID)
 

@@ -199,7 +199,7 @@ class App:
         series = serving.metrics.rest
         call = series.predict if route.endpoint is Endpoint.MODEL_PREDICT else series.infer
         with counted(serving, series, call), self._bodies.open(scope) as body:
-            content = await body.read(protocol)
+            content = await body.read_unpacked(protocol, scope.headers.get("content-encoding"))
             if route.endpoint is Endpoint.MODEL_PREDICT:
                 work = self._predicted(serving, content)
             else:

@@ -65,6 +65,7 @@ def _prepare_imports() -> None:
 def _serve(settings: Settings) -> int:
     _prepare_imports()
     import asyncio
+    import faulthandler
 
     import uvloop
 
@@ -75,6 +76,8 @@ def _serve(settings: Settings) -> int:
     except OSError as error:
         sys.stderr.write(f"error parsing options - --log_path={settings.log_path}: {error}\n")
         return EX_USAGE
+    # A crash in native code says in the log where every thread was; the exit code is the signal's.
+    faulthandler.enable()
     # Not asyncio.run: it would wait without bound for a load that is still under way.
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

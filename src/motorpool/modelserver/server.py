@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +25,7 @@ from granian.server.embed import Server as Granian
 from motorpool import __version__
 from motorpool.modelserver import loading
 from motorpool.modelserver.catalog import Catalog
+from motorpool.modelserver.configfile import ConfigError, NotJson, monitoring
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.http import App, Cors
 from motorpool.modelserver.manager import Manager
@@ -63,6 +65,7 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, catalog.stopping.set)
+    settings = _with_monitoring(settings)
     if settings.without_effect:
         log.warning("flags without effect", flags=",".join(settings.without_effect))
     registry = Registry(settings.metrics_list)
@@ -184,6 +187,22 @@ def _model(settings: Settings, registry: Registry) -> Model:
         settings.model_version_policy,
         settings.batch_window_us / 1e6,
     )
+
+
+def _with_monitoring(settings: Settings) -> Settings:
+    """With what config.json says of metrics, at the start only. Raises LoadFailed."""
+    if not settings.config_path:
+        return settings
+    try:
+        enabled, families = monitoring(Path(settings.config_path).read_bytes())
+    except (OSError, NotJson):
+        return settings  # Told when the models are read.
+    except ConfigError as error:
+        raise LoadFailed(f"{settings.config_path}: {error}") from error
+    if not enabled:
+        return settings
+    wanted = settings.metrics_list if settings.metrics_list is not None else families
+    return replace(settings, metrics_enable=True, metrics_list=wanted)
 
 
 def _what(settings: Settings) -> str:

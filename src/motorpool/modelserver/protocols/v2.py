@@ -308,7 +308,7 @@ def _narrowed(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _listed(array: Array, spec: TensorSpec) -> list[Any]:
-    if spec.datatype == "FP16":
+    if spec.datatype in ("FP16", "BF16"):
         raise InvalidInput("Unsupported precision", f"ask for {spec.name} as binary data")
     if array.dtype == object:
         return [each.decode(errors="replace") for each in array.ravel()]
