@@ -102,12 +102,12 @@ class Platform:
 
     def model_servers(self) -> set[int]:
         """The processes of the pods; each bears its own title or command line."""
-        [supervisor] = [
+        found = {
             int(line.split()[0])
             for line in processes()
             if "motorpool.node.supervisor" in line and str(self.data_dir) in line
-        ]
-        return descendants(supervisor)
+        }
+        return set().union(*map(descendants, found)) - found
 
     def stop(self) -> None:
         down = self.run("down", "--data-dir", str(self.data_dir))

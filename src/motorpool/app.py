@@ -59,6 +59,7 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
 
 
 def run(options: Options, on_serving: OnServing) -> None:
@@ -137,9 +138,11 @@ async def _until_signalled(work: Coroutine[object, object, None]) -> None:
 
 
 async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
+    from motorpool.apiserver import definitions
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
     from motorpool.images.store import ImageStore
+    from motorpool.loop import runner
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
     from motorpool.loop.runner import Context, Settings
@@ -154,9 +157,11 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         registry = Registry(store)
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
+        await definitions.load(registry, client)
         certificates = _certificates(options)
         context = Context(
             client=client,
+            kinds=registry.kinds,
             informers=informers,
             events=events,
             settings=Settings(
@@ -186,12 +191,14 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         ):
             await registry.bootstrap()
             tasks.create_task(informers.run(), name="informers")
+            defining = definitions.controller(registry, client, informers)
+            tasks.create_task(runner.run(defining), name=defining.name)
             tasks.create_task(router.run(), name="router")
             tasks.create_task(events.run(), name="events")
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), tasks)
+            _start_controllers(context, certificates.ca.read_text(), tasks, options)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -256,17 +263,20 @@ async def _install(context: "Context", options: Options) -> None:
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+def _start_controllers(
+    context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup, options: Options
+) -> None:
     from motorpool import workloads
-    from motorpool.controllers.inferenceservice import reconcile as inferenceservice
+    from motorpool.controllers import controllers as serving
     from motorpool.controllers.route import reconcile as route
     from motorpool.loop import runner
 
     controllers = [
         *workloads.controllers(context, ca_certificate=ca_certificate),
-        inferenceservice.controller(context),
         route.controller(context),
     ]
+    if options.controllers:
+        controllers += serving(context)
     for controller in controllers:
         tasks.create_task(runner.run(controller), name=controller.name)
 

@@ -26,7 +26,7 @@ GROUP_VERSIONS = sorted({(kind.group, kind.version) for kind in KINDS})
 
 def references(value):
     if isinstance(value, dict):
-        if "$ref" in value:
+        if isinstance(value.get("$ref"), str):
             yield value["$ref"]
         for child in value.values():
             yield from references(child)

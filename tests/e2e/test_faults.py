@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("MOTORPOOL_FAULT_ROUNDS", "2"))
 SEED = int(os.environ.get("MOTORPOOL_FAULT_SEED", str(random.randrange(1 << 32))))
+SUPERVISOR = "motorpool.node.supervisor "
 HOST = "digits-predictor-default.apps.localhost"
 
 
@@ -47,10 +48,16 @@ def kill_control_plane(platform):
     platform.start()
 
 
+def supervisor_of(platform):
+    """Its pid, once it is alone: whoever starts one shows the same command line for a moment."""
+    pids = eventually(lambda: len(found := pids_of(platform, SUPERVISOR)) == 1 and found)
+    return next(iter(pids))
+
+
 def kill_supervisor(platform):
-    [pid] = pids_of(platform, "motorpool.node.supervisor ")
+    pid = supervisor_of(platform)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pids_of(platform, "motorpool.node.supervisor ") - {pid})
+    eventually(lambda: pids_of(platform, SUPERVISOR) - {pid})
 
 
 def kill_fork_server(platform):
@@ -59,8 +66,7 @@ def kill_fork_server(platform):
         json.loads(record.read_text())["pid"]
         for record in platform.data_dir.glob("pods/*/run/*.json")
     }
-    [supervisor] = pids_of(platform, "motorpool.node.supervisor ")
-    for pid in descendants(supervisor) - pods:
+    for pid in descendants(supervisor_of(platform)) - pods:
         os.kill(pid, signal.SIGKILL)
 
 

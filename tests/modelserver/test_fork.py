@@ -92,4 +92,5 @@ def test_children_answer_soon_after_the_fork(tmp_path):
     assert codes == [0, 0, 0]
     assert threads == 1
     # 0.2 s is what we aim at; a machine that does other work at the same time gets more.
-    assert min(took) < (1.0 if os.environ.get("CI") else 0.2), took
+    busy = os.environ.get("CI") or os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert min(took) < (1.0 if busy else 0.2), took

@@ -7,7 +7,7 @@
 import operator
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 Step = Callable[[Any], Iterator[Any]]
@@ -23,11 +23,14 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
+PATHS_REMEMBERED_MAX = 2048
+
+
 class BadPath(ValueError):
     """The text is no path that is understood here."""
 
 
-@cache
+@lru_cache(maxsize=PATHS_REMEMBERED_MAX)
 def find(path: str) -> Callable[[Any], Any]:
     """A function that gives the first value at *path*, or None. Raises BadPath."""
     steps = list(_steps(path))

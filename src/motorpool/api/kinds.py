@@ -22,6 +22,9 @@ Default: TypeAlias = Callable[[Object], None]
 Validate: TypeAlias = Callable[[Object, Object | None], Sequence[FieldError]]
 """Every reason to refuse the new object; the second argument is the old one, None at create."""
 
+Read: TypeAlias = Callable[[Object], Object]
+"""Leaves its argument alone, which is shared; may give it back."""
+
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -51,6 +54,17 @@ class Subresource:
 STATUS = Subresource("status")
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where an object keeps what its scale subresource shows."""
+
+    spec_replicas: tuple[str, ...] = ("spec", "replicas")
+    status_replicas: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ("spec", "selector")
+    is_custom: bool = False
+    """A custom resource holds its selector as text, and need not have replicas at all."""
+
+
 def open_schema() -> Schema:
     """Accepts any object."""
     return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -77,6 +91,7 @@ class Kind:
     singular: str
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
+    list_kind: str = ""  # "" is the kind with List behind it
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
     subresources: tuple[Subresource, ...] = ()
@@ -93,6 +108,13 @@ class Kind:
     """Called once, on first use: schemas are large."""
     default: Default = no_default
     validate: Validate = no_rules
+    read: Read | None = None
+    """Makes of a stored object what this version shows; None where they are the same."""
+    scale: Scale = Scale()
+    warning: str = ""
+    """What every client of this version is told: that it is deprecated."""
+    is_ending: bool = False
+    """Its definition is being deleted: nothing new is created."""
     columns: tuple[Column, ...] = ()
     """What ``kubectl get`` shows; none means NAME and AGE."""
     row_conditions: Callable[[Object], Sequence[Object]] = no_conditions
@@ -108,6 +130,11 @@ class Kind:
     def resource(self) -> str:
         """The name in messages: ``pods``, ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def list_name(self) -> str:
+        """The kind of a list of them."""
+        return self.list_kind or f"{self.kind}List"
 
     @property
     def has_status(self) -> bool:

@@ -10,7 +10,7 @@ is always ObjectMeta.
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from motorpool.api.kinds import Kind, Schema
@@ -21,6 +21,8 @@ OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
 INT_OR_STRING = "x-kubernetes-int-or-string"
+
+KINDS_REMEMBERED_MAX = 512  # definitions come and go
 
 _STRING: Schema = {"type": "string"}
 
@@ -63,7 +65,7 @@ def built_in(group: str, version: str, kind: str) -> Callable[[], Schema]:
     return read
 
 
-@cache
+@lru_cache(maxsize=KINDS_REMEMBERED_MAX)
 def of(kind: Kind) -> Schema:
     """The schema of *kind*, read once, with the fields that every object has."""
     schema = kind.schema()

@@ -124,21 +124,21 @@ class _Types:
                 "kind": {"type": "string"},
                 "metadata": _reference(_LIST_META),
             },
-            _GVK: [{**gvk, "kind": f"{gvk['kind']}List"}],
+            _GVK: [{**gvk, "kind": kind.list_name}],
         }
         return name
 
-    def add_named(self, name: str, gvk: Object | None = None) -> None:
+    def add_named(self, name: str, gvk: Object | None = None, schema: Schema | None = None) -> None:
         if name not in self.found:
             self.found[name] = {}  # holds the place while the type refers to itself
-            self.found[name] = self._written(type_named(name), is_root=True)
+            self.found[name] = self._written(schema or type_named(name), is_root=True)
         if gvk is not None:
             self.found[name] = {**self.found[name], _GVK: [gvk]}
 
     def _written(self, schema: Schema, *, is_root: bool = False) -> Schema:
         name = schema.get(TYPE_NAME)
         if name is not None and not is_root:
-            self.add_named(name)
+            self.add_named(name, schema=schema)
             return _reference(name)
         result: Schema = {}
         for key, value in schema.items():

@@ -19,8 +19,10 @@ __all__ = [
     "decode_error",
     "fill_defaults",
     "of",
+    "pruned",
     "type_errors",
     "unknown_fields",
+    "with_defaults",
     "without_unknown",
 ]
 
@@ -58,8 +60,13 @@ def _find_unknown(
 
 def without_unknown(obj: Object, schema: Schema) -> Object:
     """*obj* without what the schema does not declare; the same object where there is nothing."""
-    pruned: Object = _pruned(obj, schema, is_resource=True)
-    return pruned
+    kept: Object = _pruned(obj, schema, is_resource=True)
+    return kept
+
+
+def pruned(value: Any, schema: Schema) -> Any:
+    """The same for a part of an object."""
+    return _pruned(value, schema)
 
 
 def _pruned(value: Any, schema: Schema, *, is_resource: bool = False) -> Any:
@@ -67,9 +74,9 @@ def _pruned(value: Any, schema: Schema, *, is_resource: bool = False) -> Any:
         return _pruned_map(value, schema, is_resource or EMBEDDED in schema)
     items = schema.get("items")
     if isinstance(value, list) and items is not None:
-        pruned = [_pruned(item, items) for item in value]
-        if any(new is not old for new, old in zip(pruned, value, strict=True)):
-            return pruned
+        kept = [_pruned(item, items) for item in value]
+        if any(new is not old for new, old in zip(kept, value, strict=True)):
+            return kept
     return value
 
 
@@ -126,3 +133,35 @@ def _fill_absent(obj: Object, key: str, schema: Schema) -> None:
         obj[key] = deepcopy(schema["default"])
     elif PRESERVE not in schema:
         obj.pop(key, None)
+
+
+def with_defaults(value: Any, schema: Schema) -> Any:
+    """*value* with the schema's defaults; the same value where nothing is missing."""
+    if isinstance(value, dict):
+        return _map_with_defaults(value, schema)
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, dict):
+        filled = [with_defaults(item, items) for item in value]
+        if any(new is not old for new, old in zip(filled, value, strict=True)):
+            return filled
+    return value
+
+
+def _map_with_defaults(value: Object, schema: Schema) -> Object:
+    properties: Mapping[str, Schema] = schema.get("properties") or {}
+    result: Object = {}
+    for key, child in properties.items():
+        item = value.get(key)
+        if item is None and "default" in child and not (key in value and child.get("nullable")):
+            result[key] = with_defaults(deepcopy(child["default"]), child)
+        elif isinstance(item, (dict, list)):
+            filled = with_defaults(item, child)
+            if filled is not item:
+                result[key] = filled
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict):
+        for key in value.keys() - properties.keys():
+            filled = with_defaults(value[key], extra)
+            if filled is not value[key]:
+                result[key] = filled
+    return {**value, **result} if result else value

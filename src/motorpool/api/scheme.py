@@ -1,6 +1,15 @@
 """Every kind that Motorpool serves, and how to find one. Pure."""
 
-from motorpool.api import apps, coordination, core, discovery, rbac, route, serving
+from motorpool.api import (
+    apiextensions,
+    apps,
+    coordination,
+    core,
+    discovery,
+    rbac,
+    route,
+    serving,
+)
 from motorpool.api.kinds import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -8,6 +17,7 @@ KINDS: tuple[Kind, ...] = (
     *apps.KINDS,
     *discovery.KINDS,
     *coordination.KINDS,
+    *apiextensions.KINDS,
     *rbac.KINDS,
     *route.KINDS,
     *serving.KINDS,

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from motorpool.api.errors import FieldError, GoValue
 from motorpool.api.kinds import Schema
 from motorpool.api.kubernetestypes import EMBEDDED, INT_OR_STRING, fields_of
 from motorpool.api.meta import Object
+from motorpool.api.patterns import compiled
 
 _UNCHECKED_RULES = FieldError.invalid(
     "<nil>",
@@ -26,20 +26,31 @@ _PREVENTS_RULES = frozenset(
 )
 
 
-def type_errors(obj: Object, schema: Schema) -> list[FieldError]:
+_ABSENT: Any = object()
+"""Stands for an old value where there is none to compare with."""
+
+
+def type_errors(obj: Object, schema: Schema, old: Object | None = None) -> list[FieldError]:
     """Every reason why *obj* does not fit *schema*.
 
-    Metadata is not looked at: `validation.validate_metadata` does that for every kind.
+    Metadata is not looked at: `validation.validate_metadata` does that for every kind. What *old*
+    held already may stay, fitting or not: a stricter schema must not lock its objects.
     """
     properties = {
         name: child
         for name, child in (schema.get("properties") or {}).items()
         if name not in ("apiVersion", "kind", "metadata")
     }
-    found = list(_errors(obj, {**schema, "properties": properties}, ""))
+    before = _ABSENT if old is None else old
+    found = list(_errors(obj, {**schema, "properties": properties}, "", before))
     if any(error.reason in _PREVENTS_RULES for error in found) and _has_rules(schema):
         found.append(_UNCHECKED_RULES)
     return found
+
+
+def value_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
+    """Every reason why a part of an object does not fit."""
+    return list(_errors(value, schema, path))
 
 
 def _has_rules(schema: Schema) -> bool:
@@ -50,9 +61,11 @@ def _has_rules(schema: Schema) -> bool:
     return any(isinstance(child, dict) and _has_rules(child) for child in children)
 
 
-def _errors(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
+def _errors(value: Any, schema: Schema, path: str, old: Any = _ABSENT) -> Iterator[FieldError]:
     if value is None:
         return  # allowed, or about to be dropped or defaulted
+    if old is not _ABSENT and is_same(value, old):
+        return
     expected = _expected(schema)
     actual = _type_of(value)
     if expected and not _fits(actual, value, expected):
@@ -66,8 +79,23 @@ def _errors(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
         yield FieldError.not_supported(path, value, texts)
     check = _CHECKS.get(actual)
     if check is not None:
-        yield from check(value, schema, path)
+        yield from check(value, schema, path, old)
     yield from _combined(value, schema, path)
+
+
+def is_same(value: Any, other: Any) -> bool:
+    """Equal as JSON: true is not 1."""
+    if isinstance(value, dict):
+        return (
+            isinstance(other, dict)
+            and value.keys() == other.keys()
+            and all(is_same(item, other[key]) for key, item in value.items())
+        )
+    if isinstance(value, list):
+        return (
+            isinstance(other, list) and len(value) == len(other) and all(map(is_same, value, other))
+        )
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _expected(schema: Schema) -> tuple[str, ...]:
@@ -95,14 +123,10 @@ def _fits(actual: str, value: Any, expected: tuple[str, ...]) -> bool:
     return actual in expected or (actual == "integer" and "number" in expected)
 
 
-def _object_errors(value: Object, schema: Schema, path: str) -> Iterator[FieldError]:
+def _object_errors(value: Object, schema: Schema, path: str, old: Any) -> Iterator[FieldError]:
     prefix = f"{path}." if path else ""
     properties = schema.get("properties") or {}
-    for name in schema.get("required") or ():
-        declared = properties.get(name) or {}
-        is_null = value.get(name) is None and not (name in value and declared.get("nullable"))
-        if is_null and "default" not in declared:
-            yield FieldError.required(prefix + name)
+    yield from _missing(value, schema, prefix)
     low, high = schema.get("minProperties"), schema.get("maxProperties")
     if low is not None and len(value) < low:
         text = f"{path} in body should have at least {low} properties"
@@ -112,13 +136,23 @@ def _object_errors(value: Object, schema: Schema, path: str) -> Iterator[FieldEr
     extra = schema.get("additionalProperties")
     if schema.get(EMBEDDED):
         properties = {k: v for k, v in fields_of(schema).items() if k != "metadata"}
+    before = old if isinstance(old, dict) else {}
     for key, item in value.items():
         child = properties.get(key) or (extra if isinstance(extra, dict) else None)
         if child is not None:
-            yield from _errors(item, child, prefix + key)
+            yield from _errors(item, child, prefix + key, before.get(key, _ABSENT))
 
 
-def _array_errors(value: list[Any], schema: Schema, path: str) -> Iterator[FieldError]:
+def _missing(value: Object, schema: Schema, prefix: str) -> Iterator[FieldError]:
+    properties = schema.get("properties") or {}
+    for name in schema.get("required") or ():
+        declared = properties.get(name) or {}
+        is_null = value.get(name) is None and not (name in value and declared.get("nullable"))
+        if is_null and "default" not in declared:
+            yield FieldError.required(prefix + name)
+
+
+def _array_errors(value: list[Any], schema: Schema, path: str, old: Any) -> Iterator[FieldError]:
     low, high = schema.get("minItems"), schema.get("maxItems")
     if low is not None and len(value) < low:
         text = f"{path} in body should have at least {low} items"
@@ -127,9 +161,25 @@ def _array_errors(value: list[Any], schema: Schema, path: str) -> Iterator[Field
         yield FieldError.too_many(path, len(value), high)
     items = schema.get("items")
     if isinstance(items, dict):
+        before = correlated(schema, old)
         for position, item in enumerate(value):
-            yield from _errors(item, items, f"{path}[{position}]")
+            known = before.get(identity(schema, item), _ABSENT) if before else _ABSENT
+            yield from _errors(item, items, f"{path}[{position}]", known)
     yield from _repeated(value, schema, path)
+
+
+def correlated(schema: Schema, old: Any) -> dict[str, Any]:
+    """The old items by what tells them apart; only a list that is a map says what that is."""
+    if not isinstance(old, list) or schema.get("x-kubernetes-list-type") != "map":
+        return {}
+    return {identity(schema, item): item for item in old}
+
+
+def identity(schema: Schema, item: Any) -> str:
+    """What tells an item of a map-like list from the others."""
+    keys = schema.get("x-kubernetes-list-map-keys") or []
+    found = [item.get(key) for key in keys] if isinstance(item, dict) else item
+    return json.dumps(found, sort_keys=True)
 
 
 def _repeated(value: list[Any], schema: Schema, path: str) -> Iterator[FieldError]:
@@ -140,12 +190,12 @@ def _repeated(value: list[Any], schema: Schema, path: str) -> Iterator[FieldErro
     keys = schema.get("x-kubernetes-list-map-keys") or []
     seen: set[str] = set()
     for position, item in enumerate(value):
-        identity = {k: item[k] for k in keys if k in item} if isinstance(item, dict) else item
+        named = {k: item[k] for k in keys if k in item} if isinstance(item, dict) else item
         if is_set:
-            identity = item
-        text = json.dumps(identity, sort_keys=True)
+            named = item
+        text = json.dumps(named, sort_keys=True)
         if text in seen:
-            shown = go_literal(identity) if isinstance(identity, (dict, list)) else identity
+            shown = go_literal(named) if isinstance(named, (dict, list)) else named
             yield FieldError.duplicate(f"{path}[{position}]", shown)
         seen.add(text)
 
@@ -160,7 +210,7 @@ def go_literal(value: Any) -> GoValue:
     return GoValue(json.dumps(value, ensure_ascii=False))
 
 
-def _string_errors(value: str, schema: Schema, path: str) -> Iterator[FieldError]:
+def _string_errors(value: str, schema: Schema, path: str, _: Any) -> Iterator[FieldError]:
     low, high = schema.get("minLength"), schema.get("maxLength")
     if low is not None and len(value) < low:
         text = f"{path} in body should be at least {low} chars long"
@@ -168,7 +218,7 @@ def _string_errors(value: str, schema: Schema, path: str) -> Iterator[FieldError
     if high is not None and len(value) > high:
         yield FieldError.too_long(path, high)
     pattern = schema.get("pattern")
-    if pattern is not None and not _compiled(pattern).search(value):
+    if pattern is not None and not compiled(pattern).search(value):
         yield FieldError.invalid(path, value, f"{path} in body should match '{pattern}'")
     form = schema.get("format")
     if form in _FORMATS and not _FORMATS[form](value):
@@ -176,13 +226,7 @@ def _string_errors(value: str, schema: Schema, path: str) -> Iterator[FieldError
         yield FieldError.wrong_type(path, value, text)
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # RE2's absolute end is \z; Python's `$` also matches before a final newline, RE2's does not.
-    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern.replace(r"\z", r"\Z")))
-
-
-def _number_errors(value: float, schema: Schema, path: str) -> Iterator[FieldError]:
+def _number_errors(value: float, schema: Schema, path: str, _: Any) -> Iterator[FieldError]:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and (value < low or (value == low and schema.get("exclusiveMinimum"))):
         words = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
@@ -265,7 +309,7 @@ _FORMATS: dict[str, Callable[[str], bool]] = {
 }
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
 
-_CHECKS: dict[str, Callable[[Any, Schema, str], Iterator[FieldError]]] = {
+_CHECKS: dict[str, Callable[[Any, Schema, str, Any], Iterator[FieldError]]] = {
     "object": _object_errors,
     "array": _array_errors,
     "string": _string_errors,

@@ -18,7 +18,12 @@ _NAME_RULES: dict[str, Callable[[str], list[str]]] = {
     "label1035": names.label1035,
     "path-segment": names.path_segment,
 }
-_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+_STANDARD_FINALIZERS = (
+    "kubernetes",
+    "orphan",
+    "foregroundDeletion",
+    "customresourcecleanup.apiextensions.k8s.io",
+)
 IMMUTABLE = "field is immutable"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from motorpool.api import schema
 from motorpool.api.errors import BadRequest, FieldError
 from motorpool.api.godecode import decode_error
-from motorpool.api.kinds import Kind
+from motorpool.api.kinds import Kind, Schema
 from motorpool.api.meta import Object
 from motorpool.api.structural import type_errors
 from motorpool.api.validation import validate_metadata
@@ -31,15 +31,16 @@ def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
     options.warnings.extend(problems)
     if problems or options.field_validation == "Ignore":
         obj = schema.without_unknown(obj, declared)
-    if kind.is_custom:
-        errors = type_errors(obj, declared)
-        if errors:
-            raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), *errors)
-    else:
-        problem = decode_error(obj, declared)
-        if problem:
-            raise undecodable(kind, problem)
+    # A custom resource is defaulted before it is looked at: `fill` refuses what does not fit.
+    problem = decode_error(obj, metadata_of(declared) if kind.is_custom else declared)
+    if problem:
+        raise undecodable(kind, problem)
     return obj
+
+
+def metadata_of(declared: Schema) -> Schema:
+    """The part of a kind's schema that all kinds have."""
+    return {"type": "object", "properties": {"metadata": declared["properties"]["metadata"]}}
 
 
 def check_kind(kind: Kind, obj: Object) -> None:
@@ -61,17 +62,29 @@ def undecodable(kind: Kind, problem: str) -> BadRequest:
     )
 
 
-def fill(kind: Kind, obj: Object) -> None:
-    """Writes what omitted fields mean."""
-    schema.fill_defaults(obj, schema.of(kind))
+def fill(kind: Kind, obj: Object, old: Object | None) -> None:
+    """Writes what omitted fields mean. Raises Invalid for a custom resource of wrong types."""
+    declared = schema.of(kind)
+    schema.fill_defaults(obj, declared)
+    _check_types(kind, obj, old, declared)
     kind.default(obj)
 
 
-def fill_status(kind: Kind, obj: Object) -> None:
+def fill_status(kind: Kind, obj: Object, old: Object) -> None:
     """The defaults of the status alone; the rest of *obj* may be shared."""
-    declared = schema.of(kind)["properties"].get("status")
-    if declared is not None and isinstance(obj.get("status"), dict):
-        schema.fill_defaults(obj["status"], declared)
+    declared = schema.of(kind)
+    status = declared["properties"].get("status")
+    if status is not None and isinstance(obj.get("status"), dict):
+        schema.fill_defaults(obj["status"], status)
+    _check_types(kind, obj, old, declared)
+
+
+def _check_types(kind: Kind, obj: Object, old: Object | None, declared: Schema) -> None:
+    if not kind.is_custom:
+        return
+    errors = type_errors(obj, declared, old)
+    if errors:
+        raise invalid(kind, str(obj["metadata"].get("name", "")), *errors)
 
 
 def check(kind: Kind, new: Object, old: Object | None) -> None:

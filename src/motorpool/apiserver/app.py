@@ -5,13 +5,12 @@ web framework would route.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from motorpool.api import scheme
 from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
@@ -35,7 +34,7 @@ from motorpool.apiserver.http import (
 from motorpool.apiserver.openapi_pages import OpenApiPages
 from motorpool.apiserver.paths import Catalog, target_of
 from motorpool.apiserver.registry import Registry
-from motorpool.apiserver.resources import Resources
+from motorpool.apiserver.resources import Resources, warning
 
 log = structlog.get_logger(__name__)
 
@@ -57,10 +56,9 @@ def build_app(
     *,
     tokens: Authenticator,
     streams: PodStreams | None = None,
-    kinds: Iterable[Kind] = scheme.KINDS,
     version: Version | None = None,
 ) -> "App":
-    return App(registry, tokens, streams, kinds, version or Version())
+    return App(registry, tokens, streams, version or Version())
 
 
 class App:
@@ -69,16 +67,21 @@ class App:
         registry: Registry,
         tokens: Authenticator,
         streams: PodStreams | None,
-        kinds: Iterable[Kind],
         version: Version,
     ) -> None:
         self._registry = registry
         self._gate = Gate(tokens, registry.policy)
-        self._catalog = Catalog((*kinds, *reviews.KINDS))
+        self._catalog = Catalog((*registry.kinds, *reviews.KINDS))
         self._resources = Resources(registry, streams, self._gate)
         self._openapi = OpenApiPages(self._catalog)
         self._version = version
         self._streams = Streams()
+        registry.kinds.subscribe(self._learn)
+
+    def _learn(self, name: str, kinds: Sequence[Kind]) -> None:
+        """Serves what a definition brings, from the next request on."""
+        self._catalog = Catalog((*self._registry.kinds, *reviews.KINDS))
+        self._openapi.renew(self._catalog, group=name.partition(".")[2])
 
     def end_streams(self) -> None:
         """Ends what would never end by itself: watches and logs that follow."""
@@ -126,7 +129,10 @@ class App:
             raise MethodNotAllowed(
                 "the server does not allow this method on the requested resource"
             )
-        return await self._resources.answer(request, kind, target, user)
+        answer = await self._resources.answer(request, kind, target, user)
+        if kind.warning and isinstance(answer, Response):
+            answer.headers.append(("Warning", warning(kind.warning)))
+        return answer
 
     async def _page(self, request: Request) -> Response:
         """What is not a resource. Raises NotFound for the group that does not serve a version."""

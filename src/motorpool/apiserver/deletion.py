@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from motorpool.api import core
+from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
+from motorpool.api.definitions import mark_deleted
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
 from motorpool.apiserver.options import DeleteOptions
@@ -22,6 +24,8 @@ class Deletion(NamedTuple):
 
 def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> Deletion:
     """*obj* is shared and left alone."""
+    if kind is CUSTOM_RESOURCE_DEFINITION and "deletionTimestamp" not in obj["metadata"]:
+        obj = mark_deleted(obj, rfc3339(now))
     metadata = dict(obj["metadata"])
     finalizers = _finalizers(obj, options)
     if finalizers:

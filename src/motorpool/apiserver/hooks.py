@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from motorpool.api import core
+from motorpool.api import core, definitions
+from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.errors import FieldError, InternalError
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
@@ -123,6 +124,7 @@ BEGIN: Mapping[Kind, Begin] = {
     core.NAMESPACE: _begin_namespace,
     core.POD: _begin_pod,
     core.SERVICE: _begin_service,
+    CUSTOM_RESOURCE_DEFINITION: definitions.begin,
 }
 """What an object of that kind starts its life with."""
 
@@ -152,5 +154,8 @@ def keep_nothing(_: Object, __: Object) -> None:
     """For a kind whose updates take nothing over."""
 
 
-KEEP: Mapping[Kind, Keep] = {core.SERVICE: keep_addresses}
+KEEP: Mapping[Kind, Keep] = {
+    core.SERVICE: keep_addresses,
+    CUSTOM_RESOURCE_DEFINITION: definitions.keep_stored_versions,
+}
 """What an update of that kind takes over from the old object."""

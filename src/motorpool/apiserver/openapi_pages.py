@@ -23,6 +23,13 @@ class OpenApiPages:
         self._catalog = catalog
         self._pages: dict[str, tuple[bytes, str]] = {}  # path -> document, hash
 
+    def renew(self, catalog: Catalog, *, group: str) -> None:
+        """Answers from *catalog* from now on; only the documents of *group* are new."""
+        self._catalog = catalog
+        stale = [path for path in self._pages if path.startswith(f"apis/{group}/")]
+        for path in stale:
+            del self._pages[path]
+
     def index(self) -> Response:
         paths = {
             path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._page(path)[1]}"}

@@ -38,6 +38,9 @@ class Catalog:
             versions = found.setdefault(kind.group, [])
             if kind.version not in versions:
                 versions.append(kind.version)
+        self._by_version: dict[tuple[str, str], list[Kind]] = {}
+        for kind in self.kinds:
+            self._by_version.setdefault((kind.group, kind.version), []).append(kind)
         self.groups = {
             group: tuple(sorted(versions, key=version_rank)) for group, versions in found.items()
         }
@@ -47,7 +50,7 @@ class Catalog:
         return self._by_place.get((*target.group_version, target.plural))
 
     def kinds_of(self, group_version: GroupVersion) -> list[Kind]:
-        return [k for k in self.kinds if (k.group, k.version) == group_version]
+        return self._by_version.get(group_version, [])
 
     def serves(self, group_version: GroupVersion) -> bool:
         return group_version.version in self.groups.get(group_version.group, ())

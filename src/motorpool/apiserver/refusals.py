@@ -9,6 +9,7 @@ from motorpool.api.errors import (
     FieldError,
     Forbidden,
     Invalid,
+    MethodNotAllowed,
     NotFound,
     Timeout,
 )
@@ -73,6 +74,10 @@ def namespace_terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
         }
     ]
     return Forbidden(f'{kind.resource} "{name}" is forbidden: {why}', details=details)
+
+
+def definition_terminating() -> MethodNotAllowed:
+    return MethodNotAllowed("create not allowed while custom resource definition is terminating")
 
 
 def namespace_protected(kind: Kind, name: str) -> Forbidden:

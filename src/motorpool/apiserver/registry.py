@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from motorpool.api import apply, core, rbac
+from motorpool.api import apply, core, rbac, scheme
 from motorpool.api.errors import (
     AlreadyExists,
     FieldError,
@@ -27,10 +27,11 @@ from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
-from motorpool.apiserver.scale import scale_of, with_scale
+from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
+from motorpool.loop.kinds import LiveKinds
 from motorpool.store import Store
 
 CONFLICT_TRIES_MAX = 5
@@ -57,6 +58,7 @@ class Registry:
         self, store: Store, *, clock: Clock = now, source: random.Random | None = None
     ) -> None:
         self.clock = clock
+        self.kinds = LiveKinds(scheme.KINDS)
         self._shelf = Shelf(store)
         self.policy = Policy()
         for kind in rbac.KINDS:
@@ -108,7 +110,9 @@ class Registry:
         return self._shelf.shared(obj)
 
     async def scale(self, kind: Kind, namespace: str, name: str) -> Object:
-        return scale_of(await self._shelf.get(kind, namespace, name))
+        parent = await self._shelf.get(kind, namespace, name)
+        check_scalable(kind, parent)
+        return scale_of(kind, parent)
 
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
         return await self._shelf.list(kind, namespace, options)
@@ -116,6 +120,10 @@ class Registry:
     def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
         """What happens, until cancelled or the store closes. Raises Expired."""
         return self._shelf.watch(kind, namespace, options)
+
+    def end_watches(self, kind: Kind) -> None:
+        """Ends every watch on the kind: it is served no longer."""
+        self._shelf.end_watches(kind)
 
     # Writing
 
@@ -274,6 +282,8 @@ class Registry:
         applies: bool = False,
     ) -> Object:
         metadata = obj["metadata"]
+        if kind.is_ending:
+            raise refusals.definition_terminating()
         await self._check_namespace(kind, namespace, metadata)
         moment = self.clock()
         uid = str(uuid.uuid4())
@@ -281,7 +291,7 @@ class Registry:
         base = "" if metadata.get("name") else str(metadata.get("generateName") or "")
         if base:
             metadata["name"] = self._generated(base)
-        admission.fill(kind, obj)
+        admission.fill(kind, obj, None)
         hooks.BEGIN.get(kind, hooks.nothing)(obj)
         admission.check(kind, obj, None)
         if options.check is not None:
@@ -361,9 +371,9 @@ class Registry:
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
             hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
-            admission.fill(kind, new)
+            admission.fill(kind, new, old)
         else:
-            admission.fill_status(kind, new)
+            admission.fill_status(kind, new, old)
         strategy.count_generation(kind, old, new)
         strategy.check_finalizers(kind, old, new)
         same = strategy.same_content(old, new)
@@ -383,10 +393,10 @@ class Registry:
         self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions
     ) -> Written:
         def rescaled(parent: Object) -> Object:
-            return fresh(with_scale(kind, parent, change(scale_of(parent))))
+            return fresh(with_scale(kind, parent, change(scale_of(kind, parent))))
 
         changed = await self._change(kind, namespace, name, rescaled, options, "scale")
-        return Written(scale_of(changed), created=False)
+        return Written(scale_of(kind, changed), created=False)
 
     async def _remove(self, kind: Kind, old: Object, last: Object) -> None:
         await self._shelf.remove(kind, old, last)

@@ -71,7 +71,7 @@ def list_response(
         named = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         items = [tables.partial_metadata(obj) for obj in listing.items]
     else:
-        named = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version}
+        named = {"kind": kind.list_name, "apiVersion": kind.api_version}
         items = listing.items if kind.is_custom else [_unnamed(obj) for obj in listing.items]
     return value_response({**named, "metadata": metadata, "items": items}, form)
 

@@ -15,7 +15,7 @@ from motorpool.apiserver.keys import key_of, prefix_of
 from motorpool.apiserver.lists import Continue, Filter
 from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
-from motorpool.apiserver.watches import Follower, bookmark
+from motorpool.apiserver.watches import Follower, bookmark, shown_as
 from motorpool.client import WatchEvent
 from motorpool.store import Page, Row, Store
 from motorpool.store.errors import (
@@ -75,6 +75,10 @@ class Shelf:
             raise broken(error) from error
         if row is None:
             return None
+        found = self._read(row, form)
+        return kind.read(found) if kind.read is not None else found
+
+    def _read(self, row: Row, form: Form) -> Object:
         match form:
             case "full":
                 return self._memory.full(row)
@@ -176,7 +180,7 @@ class Shelf:
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
         try:
-            show = self._memory.shown if options.full else self._memory.of
+            show = shown_as(kind, self._memory.shown if options.full else self._memory.of)
             return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
             raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
@@ -243,6 +247,9 @@ class Shelf:
                 yield event
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    def end_watches(self, kind: Kind) -> None:
+        self._store.end_watches(prefix_of(kind))
 
     async def prune(self, kind: Kind, *, written_before: float, limit: int) -> int:
         """Removes what was last written before that moment; returns how many went."""

@@ -1,7 +1,7 @@
 """Rows of the store as watch events: what a watcher with those selectors is to see."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
@@ -25,6 +25,12 @@ def bookmark(kind: Kind, revision: str, *, ends_initial: bool = False) -> WatchE
     return WatchEvent("BOOKMARK", obj)
 
 
+def shown_as(kind: Kind, show: Callable[[Row], Object]) -> Callable[[Row], Object]:
+    """*show*, in the version that *kind* is."""
+    read = kind.read
+    return show if read is None else lambda row: read(show(row))
+
+
 class Follower:
     """Follows one kind, or one namespace of it, from a revision on."""
 
@@ -35,7 +41,7 @@ class Follower:
         self._memory = memory
         self._kind = kind
         self._wanted = wanted
-        self._show = memory.shown if full else memory.of
+        self._show = shown_as(kind, memory.shown if full else memory.of)
 
     async def events(
         self, prefix: str, after: int, bookmark_s: float | None

@@ -165,16 +165,24 @@ class Informers:
             self._asked.set()
         return self._informers[kind]
 
+    def drop(self, kind: Kind) -> None:
+        """Ends the informer of a kind that is served no longer."""
+        if self._informers.pop(kind, None) is not None:
+            self._asked.set()
+
     async def run(self) -> None:
         """Runs every informer asked for, now or later, until cancelled."""
-        started: set[Kind] = set()
+        running: dict[Informer, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._asked.clear()
-                for kind, informer in list(self._informers.items()):
-                    if kind not in started:
-                        started.add(kind)
-                        tasks.create_task(informer.run(), name=f"informer {kind}")
+                wanted = list(self._informers.values())
+                for informer in running.keys() - set(wanted):
+                    running.pop(informer).cancel()
+                for informer in wanted:
+                    if informer not in running:
+                        name = f"informer {informer.kind}"
+                        running[informer] = tasks.create_task(informer.run(), name=name)
                 await self._asked.wait()
 
     async def synced(self) -> None:

@@ -20,6 +20,7 @@ from motorpool.base.clock import Clock, now
 from motorpool.client import Client
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Change, Informer, Informers
+from motorpool.loop.kinds import LiveKinds
 from motorpool.loop.workqueue import WorkQueue
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,9 @@ Reconcile: TypeAlias = Callable[[ObjectKey], Awaitable[float | None]]
 
 KeysOf: TypeAlias = Callable[[Change], Iterable[ObjectKey]]
 """Which keys a change concerns."""
+
+
+Attach: TypeAlias = Callable[[Informer, KeysOf], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Context:
     events: EventRecorder
     settings: Settings = field(default_factory=Settings)
     clock: Clock = now
+    kinds: LiveKinds = field(default_factory=LiveKinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Controller:
     sources: Mapping[Informer, KeysOf]
     reconcile: Reconcile
     workers: int = 4
+    late: Callable[[Attach], None] | None = None
+    """Is given, at the start, what attaches further sources while the controller runs."""
 
 
 def own_key(change: Change) -> Iterable[ObjectKey]:
@@ -94,6 +101,8 @@ async def run(controller: Controller) -> None:
         informer.subscribe(runner.feed(keys_of))
     for informer in controller.sources:
         await informer.synced()
+    if controller.late is not None:
+        controller.late(lambda informer, keys_of: informer.subscribe(runner.feed(keys_of)))
     async with asyncio.TaskGroup() as tasks:
         for number in range(controller.workers):
             tasks.create_task(runner.work(), name=f"{controller.name} {number}")

@@ -16,6 +16,8 @@ InferError
     Unavailable            the request is fine; sending it again may help
         NotReady           the server still loads its models
         Overloaded         the queue is full
+        Expired            its own time was over before there was an answer
+    ClientLeft             nobody waits for the answer
     ModelFault             the engine failed; not the request's fault
 """
 
@@ -75,6 +77,16 @@ class NotReady(Unavailable):
 
 class Overloaded(Unavailable):
     pass
+
+
+class Expired(Unavailable):
+    def __init__(self, details: str) -> None:
+        super().__init__("Request timeout expired", details)
+
+
+class ClientLeft(InferError):
+    def __init__(self) -> None:
+        super().__init__("The client left before the answer")
 
 
 class ModelFault(InferError):

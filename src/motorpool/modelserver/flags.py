@@ -20,6 +20,7 @@ LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 NIREQ_MOST = 100_000
 FORMATS = tuple(each.value for each in Format)
 NTHREAD_MOST = 1024
+BATCH_WINDOW_MOST_US = 1_000_000
 REST_WORKERS = range(2, 10_001)
 
 
@@ -42,6 +43,7 @@ class Settings:
     layout: Layouts = NO_LAYOUTS
     target_device: str = ""
     nireq: int = 0
+    batch_window_us: int = 0
     plugin_config: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     file_system_poll_wait_seconds: int = 1
     rest_workers: int | None = None
@@ -67,6 +69,7 @@ MEANING = {
     "target_device": "OpenVINO device: CPU, GPU, AUTO, ...",
     "plugin_config": 'OpenVINO properties as a JSON object, as {"NUM_STREAMS": 2}',
     "nireq": "inferences at a time; 0 leaves it to the engine",
+    "batch_window_us": "how long a request may wait for others to be computed with it (0)",
     "file_system_poll_wait_seconds": "how often to look for new versions; 0 = never (1)",
     "rest_workers": "threads that prepare requests, 2 to 10000",
     "metrics_enable": "serve /metrics on the REST port",
@@ -210,6 +213,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "target_device": str,
     "plugin_config": _properties,
     "nireq": _integer(0, NIREQ_MOST),
+    "batch_window_us": _integer(0, BATCH_WINDOW_MOST_US),
     "file_system_poll_wait_seconds": _integer(0, 2**31 - 1),
     "rest_workers": _integer(REST_WORKERS.start, REST_WORKERS.stop - 1),
     "metrics_enable": _switch,

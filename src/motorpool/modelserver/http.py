@@ -5,6 +5,7 @@ wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import Executor
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
 
-from motorpool.modelserver import errors, images, metrics, routes
+from motorpool.modelserver import errors, images, metrics, routes, waiting
 from motorpool.modelserver.bodies import Bodies
 from motorpool.modelserver.model import Model, Serving
 from motorpool.modelserver.protocols import v1, v2
@@ -33,6 +34,8 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.NotLoaded: 404,
     errors.NotReady: 503,
     errors.Overloaded: 503,
+    errors.Expired: 504,
+    errors.ClientLeft: 499,  # in logs and counters only
     errors.ModelFault: 500,
 }
 
@@ -141,10 +144,11 @@ class App:
             with self._bodies.open(scope) as body:
                 content = await body.read(protocol)
                 if route.endpoint is Endpoint.MODEL_PREDICT:
-                    reply = await self._predicted(serving, content)
+                    work = self._predicted(serving, content)
                 else:
                     end = scope.headers.get(JSON_LENGTH)
-                    reply = await self._answer(serving, model.name, content, end)
+                    work = self._answer(serving, model.name, content, end)
+                reply = await _awaited(work, serving, scope, protocol)
         except errors.InferError:
             series.infer.failures.value += 1
             raise
@@ -184,6 +188,17 @@ class App:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._decoders, images.tensor_of, given)
         return given
+
+
+async def _awaited(
+    work: Coroutine[Any, Any, Reply], serving: Serving, scope: Any, protocol: Any
+) -> Reply:
+    """The reply, as long as somebody waits for it."""
+    wanted = waiting.within(waiting.timeout_s(scope.headers.get(waiting.TIMEOUT_MS)), work)
+    if serving.workers.is_idle:
+        return await wanted
+    # Only what has to queue can be spared its work.
+    return await waiting.while_connected(protocol.client_disconnect, wanted)
 
 
 def _error_reply(error: errors.InferError) -> Reply:

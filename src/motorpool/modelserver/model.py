@@ -60,11 +60,14 @@ class Version:
 
 
 class Model:
-    def __init__(self, name: str, path: Path, load: Load, registry: Registry) -> None:
+    def __init__(
+        self, name: str, path: Path, load: Load, registry: Registry, batch_window_s: float = 0.0
+    ) -> None:
         self.name = name
         self.path = path
         self._load = load
         self._registry = registry
+        self._batch_window_s = batch_window_s
         self._versions: dict[int, Version] = {}
         self._first_refresh = asyncio.Event()
         self._failed: tuple[tuple[int, Signature], str] | None = None  # what it was, and why
@@ -163,7 +166,7 @@ class Model:
 
     async def _start(self, directory: Path, number: int) -> Serving:
         engine = await asyncio.to_thread(self._load, directory)
-        workers = Workers(engine, f"{self.name}-{number}")
+        workers = Workers(engine, f"{self.name}-{number}", self._batch_window_s)
         metrics = VersionMetrics(self._registry, self.name, number)
         metrics.streams.value = engine.streams
         metrics.queue_size.value = engine.nireq

@@ -138,7 +138,13 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
 
 def _model(settings: Settings, registry: Registry) -> Model:
     loader = loading.Loader(settings)
-    return Model(settings.model_name, Path(settings.model_path), loader, registry)
+    return Model(
+        settings.model_name,
+        Path(settings.model_path),
+        loader,
+        registry,
+        settings.batch_window_us / 1e6,
+    )
 
 
 def _bound(address: str, port: int) -> socket.socket:

@@ -82,6 +82,13 @@ VLLM = LocalImage(
     requires="vllm",
     keep_command=True,
 )  # fmt: skip
+STORAGE_INITIALIZER = LocalImage(
+    match=(
+        "storage-initializer", "*/storage-initializer", "*/kserve-storage-initializer*",
+        "*/odh-kserve-storage-initializer*",
+    ),
+    command=("{python}", "-m", "motorpool", "storage-initializer"),
+)  # fmt: skip
 TOOLS = LocalImage(
     match=(
         "busybox", "alpine", "debian", "ubuntu", "registry.access.redhat.com/ubi[89]/ubi*",
@@ -90,7 +97,7 @@ TOOLS = LocalImage(
     keep_command=True,
 )  # fmt: skip
 """Images that hold tools and no program of their own: what they are asked to run, runs here."""
-SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, TOOLS)
+SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, STORAGE_INITIALIZER, TOOLS)
 
 _FIELDS: dict[str, tuple[str, type]] = {
     "match": ("match", list), "command": ("command", list), "args": ("args", list),

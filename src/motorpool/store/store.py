@@ -153,6 +153,10 @@ class Store:
         finally:
             self._broadcast.remove(watch)
 
+    def end_watches(self, prefix: str) -> None:
+        """Ends the watches on keys under *prefix*, once they handed out what has happened."""
+        self._broadcast.end(prefix)
+
     async def reached(self, revision: int) -> None:
         """Returns once that revision is written."""
         while self._revision < revision:

@@ -26,6 +26,7 @@ class Watch:
         self._pending: deque[Row] = deque()
         self._wake: asyncio.Event = asyncio.Event()
         self._error: StoreError | None = None
+        self._ended = False
 
     def offer(self, row: Row) -> None:
         if self._error is not None or row.revision <= self.revision:
@@ -41,6 +42,11 @@ class Watch:
         self._pending.clear()
         self._wake.set()
 
+    def end(self) -> None:
+        """After what is already here, nothing more comes: as if the store were closed."""
+        self._ended = True
+        self._wake.set()
+
     async def next(self) -> list[Row]:
         """The next rows, at least one. Raises Compacted, WatchLagged, StoreClosed."""
         while True:
@@ -50,6 +56,8 @@ class Watch:
             if rows:
                 self.revision = rows[-1].revision
                 return rows
+            if self._ended:
+                raise StoreClosed("the watch was ended")
             self._wake.clear()
             await self._wake.wait()
 
@@ -92,6 +100,13 @@ class Broadcast:
                 if row.key.startswith(prefix):
                     for watch in watches:
                         watch.offer(row)
+
+    def end(self, prefix: str) -> None:
+        """Ends the watches on keys under *prefix*."""
+        for watched, watches in self._watches.items():
+            if watched.startswith(prefix):
+                for watch in watches:
+                    watch.end()
 
     def close(self) -> None:
         for watches in self._watches.values():

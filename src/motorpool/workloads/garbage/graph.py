@@ -4,14 +4,14 @@ Nothing is copied: each informer carries an index from an owner's uid to its dep
 left out: they own nothing, nobody owns them, and there may be very many of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from motorpool.api import core, scheme
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, ObjectKey, is_deleting, key_of, uid_of
 from motorpool.loop.informer import Change, Informer, Informers
-from motorpool.loop.runner import KeysOf
+from motorpool.loop.runner import Attach, KeysOf
 from motorpool.workloads.garbage.plan import (
     finalizers_of,
     orphans_dependents,
@@ -44,6 +44,7 @@ class Dependent:
 
 class Graph:
     def __init__(self, informers: Informers) -> None:
+        self._all = informers
         self._kinds = collected_kinds()
         self._informers = {kind: informers(kind) for kind in self._kinds.values()}
         self._resources = {kind.resource: kind for kind in self._informers}
@@ -53,10 +54,29 @@ class Graph:
     def sources(self) -> dict[Informer, KeysOf]:
         return {informer: self._keys_of(kind) for kind, informer in self._informers.items()}
 
+    def learn(self, name: str, kinds: Sequence[Kind], attach: Attach) -> None:
+        """Looks at what a definition brings, in its first version, until it is gone."""
+        known = self._resources.get(name)
+        if known is not None and kinds and known.kind == kinds[0].kind:
+            return  # the same objects, whatever else changed
+        if known is not None:
+            del self._resources[name], self._informers[known]
+            del self._kinds[known.group, known.kind]
+            self._all.drop(known)
+        for kind in kinds[:1]:
+            informer = self._all(kind)
+            informer.add_index(BY_OWNER, owner_uids)
+            self._kinds[kind.group, kind.kind] = kind
+            self._informers[kind] = informer
+            self._resources[name] = kind
+            attach(informer, self._keys_of(kind))
+
     def find(self, key: ObjectKey) -> tuple[Kind, Object] | None:
         """What a work key stands for: the resource is written before the name."""
         resource, _, name = key.name.partition("/")
-        kind = self._resources[resource]
+        kind = self._resources.get(resource)
+        if kind is None:
+            return None  # its definition is gone
         obj = self._informers[kind].get(key.namespace, name)
         return None if obj is None else (kind, obj)
 
@@ -66,10 +86,11 @@ class Graph:
         return self._kinds.get((group, reference["kind"]))
 
     def seen(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        return self._informers[kind].get(namespace, name)
+        informer = self._informers.get(kind)
+        return None if informer is None else informer.get(namespace, name)
 
     def dependents(self, uid: str) -> Iterator[Dependent]:
-        for kind, informer in self._informers.items():
+        for kind, informer in list(self._informers.items()):
             for obj in informer.by_index(BY_OWNER, uid):
                 yield Dependent(kind, obj)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from motorpool.api.errors import Conflict, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, ObjectKey, is_deleting, key_of, name_of, uid_of
-from motorpool.loop.runner import Context, Controller
+from motorpool.loop.runner import Attach, Context, Controller
 from motorpool.workloads.garbage.graph import Graph
 from motorpool.workloads.garbage.plan import (
     FOREGROUND,
@@ -34,7 +34,11 @@ COMPONENT = "garbage-collector"
 def controller(context: Context) -> Controller:
     graph = Graph(context.informers)
     collector = _Collector(context, graph)
-    return Controller(COMPONENT, graph.sources(), collector.reconcile, workers=8)
+
+    def late(attach: Attach) -> None:
+        context.kinds.subscribe(lambda name, kinds: graph.learn(name, kinds, attach))
+
+    return Controller(COMPONENT, graph.sources(), collector.reconcile, workers=8, late=late)
 
 
 class _Collector:

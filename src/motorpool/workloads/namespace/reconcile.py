@@ -24,6 +24,7 @@ from motorpool.workloads.namespace.status import status
 COMPONENT = "namespace-controller"
 FINALIZER = "kubernetes"
 DELETES_AT_ONCE_MAX = 32
+CUSTOM_PERIOD_S = 0.5  # custom resources are not listened to: they are looked at again
 
 
 def controller(context: Context) -> Controller:
@@ -49,6 +50,7 @@ class _Namespaces:
         self._client = context.client
         self._clock = context.clock
         self._namespaces = context.informers(core.NAMESPACE)
+        self._kinds = context.kinds
 
     def keys_of_content(self, change: Change) -> Iterable[ObjectKey]:
         """The namespace, where it is ending and this object went or waits."""
@@ -69,6 +71,8 @@ class _Namespaces:
             if left:
                 new = status(namespace, left, self._clock())
                 await self._client.replace_status(core.NAMESPACE, namespace, new)
+                if any(kind.resource in self._kinds.defined for kind in left):
+                    return CUSTOM_PERIOD_S
             else:
                 await self._finish(key.name)
         except NotFound:
@@ -78,7 +82,8 @@ class _Namespaces:
     async def _empty(self, name: str) -> dict[Kind, list[Object]]:
         """Deletes everything. Returns what is still there, by kind."""
         left: dict[Kind, list[Object]] = {}
-        for kind in content_kinds():
+        defined = [kinds[0] for kinds in self._kinds.defined.values() if kinds[0].namespaced]
+        for kind in (*defined, *content_kinds()):
             if kind is core.EVENT and left:
                 continue
             present = (await self._client.list(kind, name)).items
