@@ -54,13 +54,16 @@ def connect(data_dir: Path) -> socket.socket:
 def listen(data_dir: Path) -> socket.socket:
     """The listening socket; replaces one that a dead supervisor left behind."""
     path = socket_path(data_dir)
-    path.unlink(missing_ok=True)
+    # Under its name it is found only once it listens: nobody is refused by a supervisor that comes.
+    unready = path.with_suffix(".new")
+    unready.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _Directory(path.parent) as directory:
-        listener.bind(f"{directory}/{path.name}")
-    path.chmod(0o600)
+        listener.bind(f"{directory}/{unready.name}")
+    unready.chmod(0o600)
     listener.listen(16)
     listener.setblocking(False)
+    unready.replace(path)
     return listener
 
 
