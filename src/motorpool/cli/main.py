@@ -25,6 +25,8 @@ VERBS = {
     "storage-initializer": Verb(
         "motorpool.cli.storage_initializer", "Fetch models into directories, as KServe's does."
     ),
+    "secrets": Verb("motorpool.cli.secrets", "Look after the keys that Secrets are sealed with."),
+    "user": Verb("motorpool.cli.user", "Give people and programs their own access."),
     "demo": Verb("motorpool.cli.demo", "Serve the example model, ask it, and clean up."),
 }
 

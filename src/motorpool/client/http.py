@@ -130,7 +130,9 @@ class HttpClient:
                     raise of_status(event["object"])
                 yield WatchEvent(event["type"], event["object"])
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+        if subresource:
+            return await self._call("POST", _path(kind, obj, subresource), None, obj)
         namespace = at(obj, "metadata", "namespace", default="")
         return await self._call("POST", kind.path(namespace), self._managed(), obj)
 
