@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-unit lint fix bench lock clean
+.PHONY: demo test test-unit lint fix bench bench-api lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/motorpool demo
@@ -27,6 +27,9 @@ fix: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench.up
+
+bench-api: $(VENV)/installed-dev
+	$(BIN)/python -m bench.api
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \

@@ -243,10 +243,10 @@ async def test_a_program_that_does_not_exist_is_a_start_error(platform: Platform
 
 
 async def test_volumes_that_cannot_be_had_are_named(platform: Platform) -> None:
-    claim = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
-    await platform.create(pod("claim", shell("sleep 60"), volumes=claim))
-    message = await platform.waiting("CreateContainerConfigError", "claim")
-    assert "persistentVolumeClaim is not supported" in message
+    share = [{"name": "v", "nfs": {"server": "s", "path": "/"}}]
+    await platform.create(pod("share", shell("sleep 60"), volumes=share))
+    message = await platform.waiting("CreateContainerConfigError", "share")
+    assert "nfs is not supported" in message
     image = [{"name": "v", "image": {"reference": "localhost/none:1", "pullPolicy": "Never"}}]
     await platform.create(pod("image", shell("sleep 60"), volumes=image))
     assert "localhost/none:1" in await platform.waiting("ErrImageNeverPull", "image")
