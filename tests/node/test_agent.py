@@ -14,7 +14,7 @@ import pytest
 
 from motorpool.api import core
 from motorpool.api.errors import BadRequest
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, at
 from motorpool.base.processes import identity_of
 from motorpool.images.reference import parse
 from motorpool.node.process import stop_pods
@@ -243,10 +243,10 @@ async def test_a_program_that_does_not_exist_is_a_start_error(platform: Platform
 
 
 async def test_volumes_that_cannot_be_had_are_named(platform: Platform) -> None:
-    claim = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
-    await platform.create(pod("claim", shell("sleep 60"), volumes=claim))
-    message = await platform.waiting("CreateContainerConfigError", "claim")
-    assert "persistentVolumeClaim is not supported" in message
+    share = [{"name": "v", "nfs": {"server": "s", "path": "/"}}]
+    await platform.create(pod("share", shell("sleep 60"), volumes=share))
+    message = await platform.waiting("CreateContainerConfigError", "share")
+    assert "nfs is not supported" in message
     image = [{"name": "v", "image": {"reference": "localhost/none:1", "pullPolicy": "Never"}}]
     await platform.create(pod("image", shell("sleep 60"), volumes=image))
     assert "localhost/none:1" in await platform.waiting("ErrImageNeverPull", "image")
@@ -464,3 +464,32 @@ async def test_what_was_stopped_with_the_platform_starts_at_once_with_it(
         await until(lambda life=life: platform.container()["restartCount"] == life)
     await platform.ready()
     assert platform.container()["lastState"]["terminated"]["exitCode"] == 143
+
+
+async def test_files_of_a_config_map_follow_it_while_the_pod_runs(platform: Platform) -> None:
+    await with_pages(platform)
+    await platform.create(web())
+    ip = (await platform.ready())["podIP"]
+    await platform.client.patch(
+        core.CONFIG_MAP, "default", "pages", {"data": {"index.txt": "changed"}}
+    )
+    deadline = time.monotonic() + 10
+    while await asyncio.to_thread(fetch, ip) != "changed":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    assert platform.container()["restartCount"] == 0
+    await platform.delete()
+
+
+async def test_what_a_container_leaves_is_its_termination_message(platform: Platform) -> None:
+    script = "echo said; echo why > /dev/termination-log; exit 3"
+    fallback = shell(script, terminationMessagePolicy="FallbackToLogsOnError")
+    await platform.create(pod("web", fallback, restartPolicy="Never"))
+    ended = await until(lambda: at(platform.container(), "state", "terminated"))
+    assert (ended["exitCode"], ended["message"]) == (3, "why\n")
+    await platform.delete()
+    own = shell("printf fine > /out/message", terminationMessagePath="/out/message")
+    await platform.create(pod("own", own, restartPolicy="Never"))
+    ended = await until(lambda: at(platform.container("own"), "state", "terminated"))
+    assert (ended["exitCode"], ended["message"]) == (0, "fine")
+    await platform.delete("own")

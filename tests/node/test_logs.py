@@ -10,7 +10,7 @@ from motorpool.api.meta import Object
 from motorpool.api.streams import LogOptions
 from motorpool.node.logs import LogReader, NodeLogs, last_words
 from motorpool.node.supervisor import logwriter
-from motorpool.node.supervisor.logwriter import LogFile, LogStream
+from motorpool.node.supervisor.logwriter import LogFile, LogStream, open_pipe
 
 
 def read(path: Path, tail: int | None = None) -> list[bytes]:
@@ -78,7 +78,7 @@ def test_a_reader_waits_for_a_log_that_is_not_there_yet(log: tuple[LogFile, Path
 
 def test_long_lines_are_pieces_that_read_as_one(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
-    stream = LogStream("stdout", tmp_path / "pipe", LogFile(path))
+    stream = LogStream("stdout", open_pipe(tmp_path / "pipe"), LogFile(path), lambda *_: None)
     writer = os.open(tmp_path / "pipe", os.O_WRONLY)
     os.write(writer, b"x" * 40_000 + b"\nshort\nun")
     while stream.read():

@@ -9,7 +9,8 @@ import pytest
 from motorpool.api.meta import Object
 from motorpool.images.store import ImageStore
 from motorpool.node.command import ConfigError
-from motorpool.node.volumes import PodFacts, Volume, VolumeError, Volumes, mounts_of, write_files
+from motorpool.node.volumefiles import write_files
+from motorpool.node.volumes import PodFacts, Volume, VolumeError, Volumes, mounts_of
 from tests.memory_client import MemoryClient
 
 
@@ -34,8 +35,9 @@ async def prepare(tmp_path: Path, **volume: Any) -> Volume:
 
 
 def content(volume: Volume) -> dict[str, bytes]:
-    files = (path for path in volume.path.rglob("*") if path.is_file())
-    return {str(path.relative_to(volume.path)): path.read_bytes() for path in files}
+    data = (volume.path / "..data").resolve()
+    files = (path for path in data.rglob("*") if path.is_file())
+    return {str(path.relative_to(data)): path.read_bytes() for path in files}
 
 
 async def test_config_maps_and_secrets_are_files(tmp_path: Path) -> None:
@@ -90,10 +92,40 @@ async def test_optional_sources_may_be_missing(tmp_path: Path) -> None:
     assert content(await prepare(tmp_path, configMap={"name": "no", "optional": True})) == {}
 
 
-def test_files_are_exactly_those_given(tmp_path: Path) -> None:
-    write_files(tmp_path / "v", {"a": b"1", "b": b"2"}, 0o644)
-    write_files(tmp_path / "v", {"b": b"3"}, 0o644)
-    assert [(p.name, p.read_bytes()) for p in (tmp_path / "v").iterdir()] == [("b", b"3")]
+def shown(directory: Path) -> dict[str, bytes]:
+    """What programs see that do not look behind dots."""
+    files = (path for path in directory.iterdir() if not path.name.startswith(".."))
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_files_are_exactly_those_given_and_change_in_one_step(tmp_path: Path) -> None:
+    volume = tmp_path / "v"
+    assert write_files(volume, {"a": b"1", "b": b"2"}, 0o644)
+    before = (volume / "..data").resolve()
+    assert shown(volume) == {"a": b"1", "b": b"2"}
+    assert (volume / "a").readlink() == Path("..data/a")
+    assert write_files(volume, {"b": b"3", "deep/er": b"4"}, 0o600)
+    assert (volume / "b").read_bytes() == b"3"
+    assert (volume / "deep" / "er").read_bytes() == b"4"
+    assert not before.exists()
+    assert {path.name for path in volume.iterdir() if path.name[:2] != ".."} == {"b", "deep"}
+    assert len(list(volume.iterdir())) == 4
+
+
+def test_the_same_files_again_change_nothing(tmp_path: Path) -> None:
+    write_files(tmp_path / "v", {"a": b"1"}, 0o644)
+    before = (tmp_path / "v" / "..data").resolve()
+    assert not write_files(tmp_path / "v", {"a": b"1"}, 0o644)
+    assert (tmp_path / "v" / "..data").resolve() == before
+    assert write_files(tmp_path / "v", {"a": b"1"}, 0o600)
+
+
+def test_files_of_an_older_layout_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "v" / "d").mkdir(parents=True)
+    (tmp_path / "v" / "a").write_text("old")
+    (tmp_path / "v" / "d" / "x").write_text("old")
+    assert write_files(tmp_path / "v", {"a": b"1"}, 0o644)
+    assert shown(tmp_path / "v") == {"a": b"1"}
 
 
 def mount(**fields: Any) -> Object:

@@ -1,5 +1,6 @@
 """kubectl exec, with every kubectl that is here: over WebSocket from 1.30, over SPDY before."""
 
+import contextlib
 import os
 import pty
 import select
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_command_runs_in_the_environment_of_its_container(platform, any_kubectl):
-    script = 'echo "$GREETING"; echo oops >&2; touch /data/made; ls /data; test -d "${WHERE%/*}"'
+    script = 'echo "$GREETING"; echo oops >&2; cd /data; touch made; ls made; test -d "${WHERE%/*}"'
     command = ("exec", "web", "-c", "main", "--", "sh", "-c", script)
     done = kubectl(platform, *command, binary=any_kubectl)
     assert done.returncode == 0, done.stderr
@@ -114,30 +115,38 @@ class Terminal:
         return before.decode()
 
     def wait(self):
-        code = self.process.wait(30)
-        os.close(self.ours)
-        return code
+        return self.process.wait(30)
+
+
+@contextlib.contextmanager
+def terminal(platform, *arguments, binary="kubectl"):
+    opened = Terminal(platform, *arguments, binary=binary)
+    try:
+        yield opened
+    finally:
+        opened.process.kill()
+        opened.process.wait()
+        os.close(opened.ours)
 
 
 def test_a_terminal_has_a_size_a_prompt_and_job_control(platform, any_kubectl):
-    terminal = Terminal(
-        platform, "exec", "-it", "web", "-c", "main", "--", "sh", binary=any_kubectl
-    )
-    terminal.wait_for("# " if os.getuid() == 0 else "$ ")
-    terminal.type("stty size; tty >/dev/null && echo is-a-''tty\n")
-    terminal.wait_for("33 101")
-    terminal.wait_for("is-a-tty")
-    ioctl(terminal.ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    os.kill(terminal.process.pid, signal.SIGWINCH)
-    terminal.type("until [ \"$(stty size)\" = '40 120' ]; do sleep 0.1; done; echo re''sized\n")
-    terminal.wait_for("resized")
-    terminal.type("sleep 1000; echo woken-$?\n")
-    time.sleep(0.3)
-    terminal.type("\x03")
-    terminal.type("echo in''terrupted\n")
-    terminal.wait_for("interrupted")
-    terminal.type("exit 5\n")
-    assert terminal.wait() == 5
+    command = ("exec", "-it", "web", "-c", "main", "--", "sh")
+    with terminal(platform, *command, binary=any_kubectl) as shell:
+        shell.wait_for("# " if os.getuid() == 0 else "$ ")
+        shell.type("until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done\n")
+        shell.type("tty >/dev/null && echo is-a-''tty\n")
+        shell.wait_for("is-a-tty")
+        ioctl(shell.ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        os.kill(shell.process.pid, signal.SIGWINCH)
+        shell.type("until [ \"$(stty size)\" = '40 120' ]; do sleep 0.1; done; echo re''sized\n")
+        shell.wait_for("resized")
+        shell.type("sh -c \"echo a''sleep; exec sleep 1000\"; echo woken-$?\n")
+        shell.wait_for("asleep")
+        shell.type("\x03")
+        shell.type("echo in''terrupted\n")
+        shell.wait_for("interrupted")
+        shell.type("exit 5\n")
+        assert shell.wait() == 5
 
 
 def test_a_command_ends_with_its_client(platform, any_kubectl):

@@ -8,6 +8,7 @@ ends what has a directory but no Pod; cancelling it leaves every pod process run
 """
 
 import asyncio
+import functools
 import json
 from pathlib import Path
 
@@ -87,6 +88,9 @@ class Agent:
                 await asyncio.to_thread(self._remember_addresses)
                 await self._pods.synced()
                 self._pods.subscribe(self._pod_changed)
+                for kind in (core.CONFIG_MAP, core.SECRET):
+                    changed = functools.partial(self._content_changed, kind.kind)
+                    self._context.informers(kind).subscribe(changed)
                 await self._end_orphans()
                 self._runs.clear()
                 tasks.create_task(self._watch_table(), name="local images table")
@@ -118,6 +122,15 @@ class Agent:
             worker.update(pod)
         elif at(pod, "spec", "nodeName") == self._name and self._has_work(pod):
             self._begin(pod)
+
+    def _content_changed(self, kind: str, change: Change) -> None:
+        """A ConfigMap or Secret: files of Pods may be made from it."""
+        if change.new is None:
+            return
+        namespace, name = namespace_of(change.new), name_of(change.new)
+        for worker in self._workers.values():
+            if worker.pod.namespace == namespace:
+                worker.object_changed(kind, name)
 
     def _has_work(self, pod: Object) -> bool:
         """A Pod that is over needs nothing until it is deleted."""

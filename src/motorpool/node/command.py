@@ -21,6 +21,7 @@ from motorpool.node.localimages import LocalImage
 
 _VARIABLE = re.compile(r"\$(\$|\(([^()$\s]+)\))")
 _NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+TERMINAL = "xterm"  # what a program on a terminal is told where nothing else is said
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", "*", ""})
 
 
@@ -41,6 +42,8 @@ class Program:
     cwd: str = "/"
     grace_s: float = 30.0
     fork: Fork | None = None
+    stdin: bool = False  # somebody may attach to it
+    tty: bool = False
 
 
 class ConfigError(Exception):
@@ -96,10 +99,12 @@ def program(container: Object, pod: Object, entry: LocalImage, around: Surroundi
     visible = {**_given(entry, around), **own}
     command = [expanded(part, visible) for part in container.get("command") or ()]
     args = [expanded(part, visible) for part in container.get("args") or ()]
+    if not args and not command:
+        args = list(entry.args)
     argv: list[str] = [part.replace("{python}", around.python) for part in entry.command]
     if entry.keep_command and command:
         argv = command
-    if not argv:
+    if not argv and not args:
         raise ConfigError(
             "no command: the local images table keeps the container's own, and it has none"
         )
@@ -109,7 +114,10 @@ def program(container: Object, pod: Object, entry: LocalImage, around: Surroundi
         args = bound(args, entry.bind_flags, around.pod_ip)
     fork = Fork(entry.fork, args) if entry.fork else None
     env, cwd = _place(container, entry, around, own)
-    return Program([*argv, *args], env, cwd, around.grace_s, fork)
+    stdin, tty = bool(container.get("stdin")), bool(container.get("tty"))
+    if tty:
+        env.setdefault("TERM", TERMINAL)
+    return Program([*argv, *args], env, cwd, around.grace_s, fork, stdin, tty)
 
 
 def program_beside(

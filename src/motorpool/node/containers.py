@@ -15,6 +15,7 @@ from motorpool.api.meta import Object, name_of, namespace_of
 from motorpool.client import Client
 from motorpool.node.command import (
     ConfigError,
+    Mount,
     Program,
     Surroundings,
     environment,
@@ -29,6 +30,8 @@ from motorpool.node.probes import Target
 from motorpool.node.process import python_path
 from motorpool.node.volumes import Volume, mounts_of
 
+TERMINATION_MESSAGE = "/dev/termination-log"
+MESSAGE_BYTES_MAX = 4096
 OUTPUT_BYTES_MAX = 10 * 1024
 INHERITED = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY",
@@ -45,6 +48,20 @@ def base_environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {**inherited, **python_path(), "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def message_file(pod_dir: Path, container: str) -> Path:
+    """Where a container's ``terminationMessagePath`` is on this machine."""
+    return pod_dir / "run" / f"{container}.message"
+
+
+def last_message(pod_dir: Path, container: str) -> str:
+    """What the container has left there; "" where it has not."""
+    try:
+        with message_file(pod_dir, container).open("rb") as file:
+            return file.read(MESSAGE_BYTES_MAX).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 class Containers:
@@ -120,11 +137,15 @@ class Containers:
             allocatable=self._allocatable,
             grace_s=grace_s,
         )
+        message = Mount(
+            container.spec.get("terminationMessagePath") or TERMINATION_MESSAGE,
+            str(message_file(pod_dir, container.name)),
+        )
         if not container.spec.get("volumeMounts"):
-            return bare
+            return replace(bare, mounts=[message])
         env = environment(container.spec, pod, bare)
         mounts = await asyncio.to_thread(mounts_of, container.spec, volumes, env)
-        return replace(bare, mounts=mounts)
+        return replace(bare, mounts=[*mounts, message])
 
     async def _objects(
         self, kind: Kind, namespace: str, names: frozenset[str]

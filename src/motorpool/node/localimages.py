@@ -9,6 +9,7 @@ An entry has image patterns and says which program stands in:
       bindFlags: [--rest_bind_address]     # flags that carry the address to listen on
       env: {OMP_NUM_THREADS: "2"}          # below the container's own
       requires: vllm                       # a module; the entry counts only where it is importable
+      args: [--help]                       # where the container has neither command nor args
       keepCommand: false                   # true: the container's own command goes before `command`
       keepArgs: true                       # false: the container's args are dropped
 
@@ -32,6 +33,7 @@ class TableError(ValueError):
 class LocalImage:
     match: tuple[str, ...]
     command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
     fork: str = ""
     bind_flags: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
@@ -87,11 +89,20 @@ STORAGE_INITIALIZER = LocalImage(
     ),
     command=("{python}", "-m", "motorpool", "storage-initializer"),
 )  # fmt: skip
-SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, STORAGE_INITIALIZER)
+TOOLS = LocalImage(
+    match=(
+        "busybox", "alpine", "debian", "ubuntu", "registry.access.redhat.com/ubi[89]/ubi*",
+    ),
+    args=("/bin/sh",),
+    keep_command=True,
+)  # fmt: skip
+"""Images that hold tools and no program of their own: what they are asked to run, runs here."""
+SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, STORAGE_INITIALIZER, TOOLS)
 
 _FIELDS: dict[str, tuple[str, type]] = {
-    "match": ("match", list), "command": ("command", list), "fork": ("fork", str),
-    "bindFlags": ("bind_flags", list), "env": ("env", dict), "requires": ("requires", str),
+    "match": ("match", list), "command": ("command", list), "args": ("args", list),
+    "fork": ("fork", str), "bindFlags": ("bind_flags", list), "env": ("env", dict),
+    "requires": ("requires", str),
     "keepCommand": ("keep_command", bool), "keepArgs": ("keep_args", bool),
 }  # fmt: skip
 

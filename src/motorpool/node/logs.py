@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object, at, name_of, uid_of
-from motorpool.api.streams import LogOptions, Output
+from motorpool.api.streams import LogOptions
 from motorpool.base.clock import Clock, now, parse_rfc3339
 from motorpool.node.seen import status_of
 from motorpool.node.status import CONTAINER_ID_SCHEME
@@ -38,7 +38,6 @@ class Line:
     moment: bytes  # RFC 3339, nanoseconds
     content: bytes
     ends: bool  # False for a piece of a long line
-    stream: Output = "stdout"
 
 
 def line_of(text: bytes) -> Line | None:
@@ -46,8 +45,8 @@ def line_of(text: bytes) -> Line | None:
     parts = text.split(b" ", 3)
     if len(parts) != 4:
         return None
-    moment, stream, tag, content = parts
-    return Line(moment, content, tag == b"F", "stderr" if stream == b"stderr" else "stdout")
+    moment, _, tag, content = parts
+    return Line(moment, content, tag == b"F")
 
 
 class NodeLogs:

@@ -87,6 +87,8 @@ class ProcessEngine:
             "cwd": program.cwd,
             "grace_s": program.grace_s,
         }
+        if program.stdin or program.tty:
+            request |= {"stdin": program.stdin, "tty": program.tty}
         if program.fork is not None:
             request["fork"] = {"module": program.fork.module, "argv": list(program.fork.argv)}
         answer = await self._ask(request)

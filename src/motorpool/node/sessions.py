@@ -18,12 +18,11 @@ from pathlib import Path
 
 from motorpool.api.errors import InternalError
 from motorpool.api.streams import Output, Remote, SessionOptions
-from motorpool.node.command import Program
+from motorpool.node.command import TERMINAL, Program
 from motorpool.node.descriptors import Descriptor
 
 BECOME = Path(__file__).with_name("become.py")
 DRAIN_S = 0.5
-TERMINAL = "xterm"
 
 
 @dataclass(slots=True)
@@ -62,6 +61,8 @@ async def run_command(program: Program, options: SessionOptions, remote: Remote)
         return 128 - code if code < 0 else code
     finally:
         _kill(process.pid)
+        if options.tty:
+            _kill_jobs(process.pid)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -163,6 +164,15 @@ async def _resize(terminal: Descriptor, remote: Remote) -> None:
         size = await remote.size()
         shape = struct.pack("HHHH", size.rows, size.columns, 0, 0)
         fcntl.ioctl(terminal.number, termios.TIOCSWINSZ, shape)
+
+
+def _kill_jobs(leader: int) -> None:
+    """A shell on a terminal gives each of its jobs a process group of its own."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            fields = path.read_bytes().rpartition(b")")[2].split()
+            if int(fields[3]) == leader:
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _kill(leader: int) -> None:

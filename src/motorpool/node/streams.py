@@ -7,21 +7,22 @@ port goes to the Pod's own address.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from motorpool.api.errors import InternalError, TooManyRequests
 from motorpool.api.meta import Object, name_of, uid_of
 from motorpool.api.streams import LogOptions, Pipe, Remote, Session, SessionOptions
 from motorpool.base.clock import Clock, now
-from motorpool.node.logs import LogReader, NodeLogs
-from motorpool.node.seen import Run
+from motorpool.node.attachments import attach
+from motorpool.node.logs import NodeLogs
+from motorpool.node.seen import Run, run_id
 from motorpool.node.sessions import run_command
 from motorpool.node.worker import PodWorker
 
 SESSIONS_MAX = 64
 CONNECT_TIMEOUT_S = 10.0
 PIPE_READ_BYTES = 64 * 1024
-FOLLOW_S = 0.05
 ENDED_BY_CONTAINER = 137
 
 
@@ -29,7 +30,7 @@ class NodeStreams:
     def __init__(
         self, data_dir: Path, worker: Callable[[str], PodWorker | None], clock: Clock = now
     ) -> None:
-        self._pods_dir = data_dir / "pods"
+        self._data_dir = data_dir
         self._worker = worker
         self._logs = NodeLogs(data_dir, self._is_running, clock)
         self._sessions: dict[str, set[tuple[str, asyncio.Future[None]]]] = {}
@@ -53,11 +54,14 @@ class NodeStreams:
 
     async def attach(self, pod: Object, container: str, options: SessionOptions) -> Session:
         worker, run = self._running(pod, container)
-        path = self._pods_dir / worker.pod.uid / "logs" / container / f"{run}.log"
+        spec = worker.pod.container(container).spec
+        id_ = run_id(worker.pod.uid, container, run)
+        options = replace(options, stdin=options.stdin and bool(spec.get("stdin")))
+        once = bool(spec.get("stdinOnce"))
 
         async def session(remote: Remote) -> int:
             with self._counted(worker.pod.uid, container):
-                await self._follow(path, lambda: worker.is_running(container, run), options, remote)
+                await attach(self._data_dir, id_, options, remote, once=once)
             return 0
 
         return session
@@ -105,26 +109,6 @@ class NodeStreams:
     def _is_running(self, uid: str, container: str, run: int) -> bool:
         worker = self._worker(uid)
         return worker is not None and worker.is_running(container, run)
-
-    async def _follow(
-        self, path: Path, is_running: Callable[[], bool], options: SessionOptions, remote: Remote
-    ) -> None:
-        """What the container writes from now on, until it ends."""
-        reader = await asyncio.to_thread(LogReader, path, 0)
-        try:
-            while True:
-                over = not is_running()
-                lines = await asyncio.to_thread(reader.read) if reader.has_more() else []
-                for line in lines:
-                    content = line.content + (b"\n" if line.ends else b"")
-                    if getattr(options, line.stream):
-                        await remote.write(line.stream, content)
-                if not lines and not reader.has_more():
-                    if over:
-                        return
-                    await asyncio.sleep(FOLLOW_S)
-        finally:
-            reader.close()
 
 
 async def _first(working: "asyncio.Future[int]", container_ends: asyncio.Future[None]) -> int:

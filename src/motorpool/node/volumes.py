@@ -10,12 +10,11 @@ A Pod's directory, ``pods/UID/``, readable by its owner alone:
 
 An image volume is the unpacked tree itself, shared by all Pods of this machine; a hostPath, and a
 claim's volume, which is one, is the path itself. Everything else that is asked for is refused by
-name: nothing is left out silently. Content of configMaps and secrets is what it was when the Pod
-started.
+name: nothing is left out silently. Content of configMaps and secrets follows
+the objects while the Pod runs.
 """
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from motorpool.images.errors import ImageError
 from motorpool.node.command import ConfigError, Mount, expanded, secret_value
 from motorpool.node.downward import FieldError, field_value, resource_value
 from motorpool.node.pod import default_pull_policy
+from motorpool.node.volumefiles import write_files
 
 FAILED_MOUNT = "FailedMount"
 
@@ -98,6 +98,18 @@ class Volumes:
         await asyncio.to_thread(make_pod_directories, self._dir.parent)
         volumes = self._facts.pod["spec"].get("volumes") or ()
         return {volume["name"]: await self._prepare(volume, tell) for volume in volumes}
+
+    async def refresh(self, tell: Tell) -> None:
+        """Brings the content of configMaps and secrets up to date. Raises ApiError, OSError.
+
+        What is gone, or has lost a key, leaves the files as they are, as with the kubelet.
+        """
+        for volume in self._facts.pod["spec"].get("volumes") or ():
+            if references_of_volume(volume):
+                try:
+                    await self._prepare(volume, tell)
+                except VolumeError as error:
+                    tell("Warning", FAILED_MOUNT, str(error))
 
     async def _prepare(self, volume: Object, tell: Tell) -> Volume:
         name = volume["name"]
@@ -236,6 +248,19 @@ class Volumes:
         return files
 
 
+def references_of_volume(volume: Object) -> set[tuple[str, str]]:
+    """The configMaps and secrets that its files come from: their kinds and names."""
+    sources = [volume, *(at(volume, "projected", "sources", default=None) or ())]
+    found: set[tuple[str, str]] = set()
+    for source in sources:
+        if source.get("configMap"):
+            found.add(("ConfigMap", str(source["configMap"].get("name", ""))))
+        if source.get("secret"):
+            secret = source["secret"]
+            found.add(("Secret", str(secret.get("secretName") or secret.get("name", ""))))
+    return found
+
+
 def mounts_of(
     container: Object, volumes: Mapping[str, Volume], env: Mapping[str, str]
 ) -> list[Mount]:
@@ -273,23 +298,6 @@ def make_pod_directories(pod_dir: Path) -> None:
     for name in ("volumes", "run", "work", "tmp", "logs"):
         (pod_dir / name).mkdir(parents=True, exist_ok=True)
     pod_dir.chmod(0o700)
-
-
-def write_files(directory: Path, files: Mapping[str, bytes], mode: int) -> None:
-    """Makes *directory* hold exactly those files."""
-    _make_directory(directory)
-    for path in sorted(directory.rglob("*"), reverse=True):
-        if path.is_file() and str(path.relative_to(directory)) not in files:
-            path.unlink()
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        temporary.chmod(mode)
-        temporary.replace(path)
 
 
 def _selected(content: Mapping[str, bytes], source: Object) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from motorpool.client import Client
 from motorpool.loop.events import EventRecorder
 from motorpool.node import machine, seen
 from motorpool.node.command import ConfigError, Program
-from motorpool.node.containers import Containers
+from motorpool.node.containers import Containers, last_message, message_file
 from motorpool.node.hooks import HookFailed, run_hook
 from motorpool.node.logs import last_words
 from motorpool.node.pod import Container, pod_of
@@ -34,7 +34,15 @@ from motorpool.node.seen import PodSeen, Run, run_id
 from motorpool.node.status import Where, pod_status
 from motorpool.node.table import ImagesTable
 from motorpool.node.tasks import Tasks
-from motorpool.node.volumes import Images, PodFacts, Volume, VolumeError, Volumes, clear_away
+from motorpool.node.volumes import (
+    Images,
+    PodFacts,
+    Volume,
+    VolumeError,
+    Volumes,
+    clear_away,
+    references_of_volume,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +80,7 @@ class PodWorker:
         self.pod_dir = node.data_dir / "pods" / self.pod.uid
         self._node = node
         self._volumes: dict[str, Volume] = {}
+        self._stale = self._is_refreshing = False
         self._gone = False
         self._finished = False
         self._changed = asyncio.Event()
@@ -130,6 +139,18 @@ class PodWorker:
     def is_running(self, container: str, run: int) -> bool:
         now = self.seen.of(container)
         return now.run == run and now.phase in ("starting", "running")
+
+    def object_changed(self, kind: str, name: str) -> None:
+        """A ConfigMap or Secret of its namespace is not what it was."""
+        volumes = at(self.obj, "spec", "volumes", default=None) or ()
+        if self.seen.volumes.phase != "ready" or not any(
+            (kind, name) in references_of_volume(volume) for volume in volumes
+        ):
+            return
+        self._stale = True
+        if not self._is_refreshing:
+            self._is_refreshing = True
+            self._tasks.spawn("refresh volumes", self._refresh_volumes())
 
     def run_number(self, container: str) -> int | None:
         """Of the run that is under way, if one is."""
@@ -209,9 +230,7 @@ class PodWorker:
     # Volumes and starts.
 
     async def _prepare_volumes(self) -> None:
-        node = self._node
-        facts = PodFacts(self.obj, self.pod_ip, node.host_ip, node.allocatable)
-        volumes = Volumes(node.client, node.images, facts, self.pod_dir)
+        volumes = self._volumes_of_now()
         try:
             adopted = bool(self.seen.containers)
             self._volumes = await volumes.prepare(self._tell, local=adopted)
@@ -222,6 +241,22 @@ class PodWorker:
         else:
             self.seen = replace(self.seen, volumes=seen.Volumes("ready"))
         self._changed.set()
+
+    def _volumes_of_now(self) -> Volumes:
+        node = self._node
+        facts = PodFacts(self.obj, self.pod_ip, node.host_ip, node.allocatable)
+        return Volumes(node.client, node.images, facts, self.pod_dir)
+
+    async def _refresh_volumes(self) -> None:
+        """One at a time, and once more where something has changed meanwhile."""
+        try:
+            while self._stale:
+                self._stale = False
+                await self._volumes_of_now().refresh(self._tell)
+        except (ApiError, OSError) as error:
+            self._tell("Warning", "FailedMount", str(error))
+        finally:
+            self._is_refreshing = False
 
     def _volumes_failed(self, reason: str, message: str, image: str) -> None:
         before = self.seen.volumes.problem
@@ -250,6 +285,7 @@ class PodWorker:
         except (ApiError, OSError) as error:
             self._failed(name, "CreateContainerError", str(error))
             return
+        message_file(self.pod_dir, name).write_bytes(b"")
         present = f'Container image "{container.image}" already present on machine'
         self._tell("Normal", "Pulled", present)
         self._tell("Normal", "Created", f"Created container: {name}")
@@ -440,10 +476,13 @@ class PodWorker:
     # Small things.
 
     def _with_words(self, container: Container, run: Run) -> Run:
-        """The run, with the end of its log where that is to be its termination message."""
-        asked = container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
-        if not asked or not run.finished_at or run.exit_code == 0:
+        """The run with its termination message: what it left, or the end of its log if asked."""
+        if not run.finished_at:
             return run
+        words = last_message(self.pod_dir, container.name)
+        asked = container.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if words or not asked or run.exit_code == 0:
+            return replace(run, words=words)
         path = self.pod_dir / "logs" / run.container / f"{run.number}.log"
         return replace(run, words=last_words(path))
 

@@ -19,6 +19,12 @@ class Server(Protocol):
 
     def carry_out(self, verb: str, request: dict[str, Any], answer: Answer) -> None: ...
 
+    def attach(self, connection: "Connection", id_: str) -> None:
+        """Raises ValueError."""
+        ...
+
+    def detach(self, connection: "Connection") -> None: ...
+
 
 class Connection:
     def __init__(self, supervisor: Server, connection: socket.socket) -> None:
@@ -41,6 +47,7 @@ class Connection:
     def close(self) -> None:
         if self in self._supervisor.connections:
             self._supervisor.connections.discard(self)
+            self._supervisor.detach(self)
             self._supervisor.selector.unregister(self._socket)
             self._socket.close()
 
@@ -76,6 +83,10 @@ class Connection:
             self.send({"seq": seq, **message})
 
         try:
+            if verb == "attach":
+                self._supervisor.attach(self, str(request["id"]))
+                answer({"ok": {}})
+                return
             self._supervisor.carry_out(verb, request, answer)
         except OSError as error:
             answer({"error": str(error), "errno": error.errno})

@@ -51,7 +51,7 @@ class ForkServer:
         program = "motorpool.node.supervisor.forkserver"
         argv = [sys.executable, "-m", program, module, str(theirs.fileno())]
         try:
-            self.pid = execute(argv, env, "/", log, log)
+            self.pid = execute(argv, env, "/", (log, log))
         finally:
             theirs.close()
         self._socket = ours

@@ -7,6 +7,7 @@ does not take the lines loses them; the pod never waits for it.
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -69,22 +70,26 @@ class LogFile:
 
 
 class LogStream:
-    """One pipe of one process."""
+    """One output of one process: a pipe, or a terminal, which it then owns."""
 
-    def __init__(self, name: str, pipe: Path, file: LogFile) -> None:
+    def __init__(
+        self, name: str, descriptor: int, file: LogFile, written: Callable[[str, bytes], None]
+    ) -> None:
         self._name = name
         self._file = file
+        self._written = written
         self._rest = b""
-        self.descriptor = open_pipe(pipe)
+        self.descriptor = descriptor
 
     def read(self) -> bool:
         """Takes what is there. False: nothing was, or the other end is closed."""
         try:
             content = os.read(self.descriptor, READ_BYTES_MAX)
-        except BlockingIOError:
-            return False
+        except OSError:
+            return False  # A terminal that nobody has open any more is an error.
         if content:
             self._write(content)
+            self._written(self._name, content)
         return bool(content)
 
     def drain(self) -> None:

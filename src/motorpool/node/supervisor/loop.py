@@ -1,5 +1,6 @@
 """The supervisor itself: one thread, one selector, no decisions."""
 
+import base64
 import os
 import selectors
 import signal
@@ -35,11 +36,13 @@ class Supervisor:
         self._early_exits: dict[int, int] = {}
         self._forkservers: dict[str, ForkServer] = {}
         self._unwatched: set[str] = set()
+        self._attached: dict[Connection, list[tuple[Process, Callable[[str, bytes], None]]]] = {}
         self._stopping: dict[str, float] | None = None
         self._idle_since = time.monotonic()
         self._verbs: dict[str, Callable[[dict[str, Any], Answer], None]] = {
             "list": self._list, "start": self._start, "signal": self._signal,
             "forget": self._forget, "warm": self._warm, "stop": self._stop,
+            "input": self._input, "end_input": self._end_input, "resize": self._resize,
         }  # fmt: skip
 
     # The loop.
@@ -139,8 +142,10 @@ class Supervisor:
         record.directory.mkdir(parents=True, exist_ok=True)
         for stream in ("stdout", "stderr"):
             record.pipe_path(stream).unlink(missing_ok=True)
-        self._starting[id_] = (request, Process(record, self.selector), [answer])
-        if not self._fork(id_, request, record):
+        stdin, tty = bool(request.get("stdin")), bool(request.get("tty"))
+        process = Process(record, self.selector, stdin=stdin, tty=tty)
+        self._starting[id_] = (request, process, [answer])
+        if stdin or tty or not self._fork(id_, request, record):
             self._execute(id_, "")
 
     def _fork(self, id_: str, request: dict[str, Any], record: Record) -> bool:
@@ -165,7 +170,8 @@ class Supervisor:
         try:
             pid = execute(
                 request["argv"], request["env"], request["cwd"],
-                record.pipe_path("stdout"), record.pipe_path("stderr"),
+                (record.pipe_path("stdout"), record.pipe_path("stderr")),
+                record.pipe_path("stdin") if process.input else None, process.terminal,
             )  # fmt: skip
         except (OSError, KeyError, TypeError, ValueError) as error:
             del self._starting[id_]
@@ -179,6 +185,7 @@ class Supervisor:
 
     def _started(self, id_: str, pid: int, notice: str = "", *, forked: bool) -> None:
         _, process, answers = self._starting.pop(id_)
+        process.started()
         process.record.note_start(pid, time.time(), forked=forked)
         self._records[id_] = process.record
         self._processes[id_] = process
@@ -210,6 +217,39 @@ class Supervisor:
         if id_ in self._processes:
             self._kill(id_, int(request["signal"]))
         answer({"ok": {}})
+
+    def _input(self, request: dict[str, Any], answer: Answer) -> None:
+        process = self._processes[str(request["id"])]
+        if process.input is None:
+            raise ValueError("the process has no input")
+        process.input.put(base64.b64decode(request["content"]), lambda: answer({"ok": {}}))
+
+    def _end_input(self, request: dict[str, Any], answer: Answer) -> None:
+        process = self._processes.get(str(request["id"]))
+        if process is not None and process.input is not None:
+            process.input.end()
+        answer({"ok": {}})
+
+    def _resize(self, request: dict[str, Any], answer: Answer) -> None:
+        process = self._processes[str(request["id"])]
+        process.resize(int(request["columns"]), int(request["rows"]))
+        answer({"ok": {}})
+
+    def attach(self, connection: Connection, id_: str) -> None:
+        if id_ not in self._processes:
+            raise ValueError(f"{id_} does not run")
+
+        def written(stream: str, content: bytes) -> None:
+            text = base64.b64encode(content).decode()
+            connection.send({"output": id_, "stream": stream, "content": text})
+
+        process = self._processes[id_]
+        process.watchers.append(written)
+        self._attached.setdefault(connection, []).append((process, written))
+
+    def detach(self, connection: Connection) -> None:
+        for process, written in self._attached.pop(connection, ()):
+            process.watchers.remove(written)
 
     def _forget(self, request: dict[str, Any], answer: Answer) -> None:
         id_ = str(request["id"])

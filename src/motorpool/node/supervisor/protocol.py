@@ -7,6 +7,12 @@ A request is ``{"seq": N, "do": VERB, ...}``; its answer ``{"seq": N, "ok": ...}
     start id argv env cwd       the record of the process; a known id answers with its record, so
           grace_s fork          a request may be repeated. With "fork" {"module", "argv"} it is
                                 forked where possible, and else executed ("notice" says why)
+          stdin tty             with "stdin" its input is held open, with "tty" it has a terminal
+    attach id                   this connection gets {"output": id, "stream": "stdout"|"stderr",
+                                "content": BASE64} for all that the process writes from now on
+    input id content            BASE64 to its stdin; answered once it has been taken
+    end_input id                its stdin ends
+    resize id columns rows      of its terminal
     signal id signal            to the whole session of the process
     forget id                   drops the record of a process that has ended
     warm module                 starts the fork server, and answers without waiting for it
@@ -48,13 +54,16 @@ def connect(data_dir: Path) -> socket.socket:
 def listen(data_dir: Path) -> socket.socket:
     """The listening socket; replaces one that a dead supervisor left behind."""
     path = socket_path(data_dir)
-    path.unlink(missing_ok=True)
+    # Under its name it is found only once it listens: nobody is refused by a supervisor that comes.
+    unready = path.with_suffix(".new")
+    unready.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _Directory(path.parent) as directory:
-        listener.bind(f"{directory}/{path.name}")
-    path.chmod(0o600)
+        listener.bind(f"{directory}/{unready.name}")
+    unready.chmod(0o600)
     listener.listen(16)
     listener.setblocking(False)
+    unready.replace(path)
     return listener
 
 

@@ -87,7 +87,7 @@ class Record:
         temporary.replace(self.path)
 
     def forget(self) -> None:
-        for path in (self.path, self.pipe_path("stdout"), self.pipe_path("stderr")):
+        for path in (self.path, *map(self.pipe_path, ("stdin", "stdout", "stderr"))):
             path.unlink(missing_ok=True)
 
     def to_json(self) -> dict[str, Any]:

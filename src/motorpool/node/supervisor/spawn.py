@@ -3,27 +3,34 @@
 `become` is shared with the fork server, so that an executed and a forked process differ in nothing.
 """
 
+import fcntl
 import os
 import signal
+import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 
-def become(cwd: str, stdout: Path, stderr: Path) -> None:
+def become(
+    cwd: str, stdout: Path, stderr: Path, stdin: Path | None = None, terminal: int = -1
+) -> None:  # fmt: skip
     """Makes the calling process the leader of a new session on those streams. Raises OSError.
+
+    With *terminal*, a descriptor, that is its controlling terminal and all its streams.
 
     The pipes are opened for reading and writing: while the process holds a reader itself, its
     writes can wait but never fail.
     """
     os.setsid()
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    for target, path in ((1, stdout), (2, stderr)):
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-        os.dup2(descriptor, target)
-        os.close(descriptor)
+    if terminal >= 0:
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        for target in (0, 1, 2):
+            os.dup2(terminal, target)
+    else:
+        _open_as(0, stdin or Path(os.devnull), os.O_RDONLY)
+        _open_as(1, stdout, os.O_RDWR | os.O_APPEND)
+        _open_as(2, stderr, os.O_RDWR | os.O_APPEND)
     os.chdir(cwd)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -31,15 +38,32 @@ def become(cwd: str, stdout: Path, stderr: Path) -> None:
     os.umask(0o022)
 
 
+def _open_as(target: int, path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    os.dup2(descriptor, target)
+    os.close(descriptor)
+
+
 def execute(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdout: Path, stderr: Path
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    outputs: tuple[Path, Path],
+    stdin: Path | None = None,
+    terminal: int = -1,
 ) -> int:
     """Starts a program and gives its pid. Raises OSError where it cannot be executed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _exec(argv, env, cwd, (stdout, stderr), writing)
+        try:
+            become(cwd, *outputs, stdin, terminal)
+            _exec(argv, env)
+        except OSError as error:
+            os.write(writing, f"{error.errno} {error.filename or argv[0]}".encode())
+        finally:
+            os._exit(127)
     os.close(writing)
     with open(reading, "rb") as failed:  # noqa: PTH123 - a descriptor
         report = failed.read().decode()
@@ -50,17 +74,5 @@ def execute(
     return pid
 
 
-def _exec(
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    cwd: str,
-    streams: tuple[Path, Path],
-    report: int,
-) -> NoReturn:
-    try:
-        become(cwd, *streams)
-        os.execvpe(argv[0], list(argv), dict(env))
-    except OSError as error:
-        os.write(report, f"{error.errno} {error.filename or argv[0]}".encode())
-    finally:
-        os._exit(127)
+def _exec(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    os.execvpe(argv[0], list(argv), dict(env))
