@@ -26,11 +26,13 @@ from motorpool.base.lockfile import Locked, LockFile, holder_of
 from motorpool.base.processes import identity_of, is_alive
 
 if TYPE_CHECKING:
+    from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.certificates import CertificateFiles
     from motorpool.apiserver.registry import Registry
-    from motorpool.loop.runner import Context
+    from motorpool.loop.runner import Context, Controller
     from motorpool.node.agent import Agent
     from motorpool.store import Store
+    from motorpool.workloads.serviceaccounttoken.reconcile import Sign
 
 Endpoints: TypeAlias = dict[str, str | int]
 """``{"api": URL, "http": URL, "https": URL, "kubeconfig": PATH, "pid": N}``"""
@@ -59,6 +61,7 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
 
 
 def run(options: Options, on_serving: OnServing) -> None:
@@ -138,10 +141,13 @@ async def _until_signalled(work: Coroutine[object, object, None]) -> None:
 
 async def _serve(options: Options, on_serving: OnServing, started: float) -> None:
     from motorpool.apiserver import definitions
+    from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.local import LocalClient
     from motorpool.apiserver.registry import Registry
+    from motorpool.apiserver.sealing import Sealer
     from motorpool.images.store import ImageStore
     from motorpool.loop import runner
+    from motorpool.loop import runner as controller_runner
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
     from motorpool.loop.runner import Context, Settings
@@ -153,11 +159,12 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     written = data_dir / "run" / "endpoints.json"
     written.unlink(missing_ok=True)
     async with _store(data_dir / "state.db") as store:
-        registry = Registry(store)
+        registry = Registry(store, sealer=Sealer.ensure(data_dir / "pki" / "secrets.key"))
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
         await definitions.load(registry, client)
         certificates = _certificates(options)
+        accounts = AccountTokens(registry, data_dir / "pki" / "sa.key")
         context = Context(
             client=client,
             kinds=registry.kinds,
@@ -186,7 +193,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
         )
         async with (
             asyncio.TaskGroup() as tasks,
-            _api(options, registry, agent, certificates) as api,
+            _api(options, registry, agent, certificates, accounts) as api,
         ):
             await registry.bootstrap()
             tasks.create_task(informers.run(), name="informers")
@@ -197,7 +204,9 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(registry.run(), name="upkeep of the store")
             tasks.create_task(agent.run(), name="node agent")
             await _install(context, options)
-            _start_controllers(context, certificates.ca.read_text(), tasks)
+            authority = certificates.ca.read_text()
+            for controller in _controllers(context, authority, accounts.lasting, options):
+                tasks.create_task(controller_runner.run(controller), name=controller.name)
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -237,17 +246,28 @@ def _certificates(options: Options) -> "CertificateFiles":
 
 @contextlib.asynccontextmanager
 async def _api(
-    options: Options, registry: "Registry", agent: "Agent", certificates: "CertificateFiles"
+    options: Options,
+    registry: "Registry",
+    agent: "Agent",
+    certificates: "CertificateFiles",
+    accounts: "AccountTokens",
 ) -> AsyncIterator[str]:
     """The API over HTTPS, and the kubeconfig that reaches it. Gives its URL."""
+    from motorpool.apiserver.access.userfile import UserFile
     from motorpool.apiserver.app import build_app
-    from motorpool.apiserver.authentication import TokenAuthenticator, User
+    from motorpool.apiserver.authentication import Authenticators, TokenAuthenticator, User
     from motorpool.apiserver.kubeconfig import ensure_token, write_kubeconfig
     from motorpool.apiserver.serve import serve
 
     token = ensure_token(options.data_dir / "pki" / "token")
     admin = User("kubernetes-admin", groups=("system:masters", "system:authenticated"))
-    app = build_app(registry, tokens=TokenAuthenticator({token: admin}), streams=agent.streams)
+    users = UserFile(options.data_dir / "pki" / "users.json")
+    app = build_app(
+        registry,
+        tokens=Authenticators((TokenAuthenticator({token: admin}), users)),
+        streams=agent.streams,
+        accounts=accounts,
+    )
     async with serve(app, options.host, options.api_port, certificates) as serving:
         url = _url("https", options.host, serving.port)
         kubeconfig = options.data_dir / "kubeconfig"
@@ -262,19 +282,20 @@ async def _install(context: "Context", options: Options) -> None:
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
 
-def _start_controllers(context: "Context", ca_certificate: str, tasks: asyncio.TaskGroup) -> None:
+def _controllers(
+    context: "Context", ca_certificate: str, sign: "Sign", options: Options
+) -> list["Controller"]:
     from motorpool import workloads
-    from motorpool.controllers.inferenceservice import reconcile as inferenceservice
+    from motorpool.controllers import controllers as serving
     from motorpool.controllers.route import reconcile as route
-    from motorpool.loop import runner
+    from motorpool.workloads.serviceaccounttoken import reconcile as serviceaccounttoken
 
-    controllers = [
+    found = [
         *workloads.controllers(context, ca_certificate=ca_certificate),
-        inferenceservice.controller(context),
+        serviceaccounttoken.controller(context, sign=sign, ca_certificate=ca_certificate),
         route.controller(context),
     ]
-    for controller in controllers:
-        tasks.create_task(runner.run(controller), name=controller.name)
+    return [*found, *serving(context)] if options.controllers else found
 
 
 def _envoy() -> Path | None:

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from motorpool.api.errors import BadRequest
+from motorpool.apiserver.access.accounts import AccountTokens
 from motorpool.apiserver.app import build_app
 from motorpool.apiserver.authentication import ADMIN, TokenAuthenticator
 from motorpool.apiserver.certificates import ensure_certificates
@@ -58,8 +59,10 @@ TOKEN = "a-token-for-tests"
 
 
 @pytest.fixture
-async def app(registry):
-    return build_app(registry, tokens=TokenAuthenticator({TOKEN: ADMIN}), streams=LineStreams())
+async def app(registry, tmp_path):
+    tokens = TokenAuthenticator({TOKEN: ADMIN})
+    accounts = AccountTokens(registry, tmp_path / "sa.key")
+    return build_app(registry, tokens=tokens, streams=LineStreams(), accounts=accounts)
 
 
 class LineStreams:

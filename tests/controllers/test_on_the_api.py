@@ -1,4 +1,7 @@
-"""The serving controllers on the API server itself: defaults, server-side apply, the store."""
+"""The serving controllers on the API server itself: in process, and over HTTPS as an operator.
+
+Defaults, server-side apply and the store are real in both.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +14,15 @@ from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.conditions import condition_of
 from motorpool.api.errors import Invalid
 from motorpool.api.meta import ObjectKey, copy_of
+from motorpool.apiserver.app import build_app
+from motorpool.apiserver.authentication import ADMIN, TokenAuthenticator
+from motorpool.apiserver.certificates import ensure_certificates
+from motorpool.apiserver.kubeconfig import write_kubeconfig
 from motorpool.apiserver.local import LocalClient
 from motorpool.apiserver.registry import Registry
+from motorpool.apiserver.serve import serve
 from motorpool.base.clock import now
+from motorpool.client.http import HttpClient
 from motorpool.controllers.inferenceservice.reconcile import controller
 from motorpool.controllers.servingruntime.install import install
 from motorpool.loop.events import EventRecorder
@@ -32,17 +41,37 @@ READY = {
 }
 
 
-@pytest.fixture
-async def client(tmp_path):
+@contextlib.asynccontextmanager
+async def over_https(registry, directory):
+    pki = ensure_certificates(directory / "pki", now=now())
+    app = build_app(registry, tokens=TokenAuthenticator({"t": ADMIN}), streams=None)
+    async with serve(app, "127.0.0.1", 0, pki) as serving:
+        file = directory / "kubeconfig"
+        write_kubeconfig(file, server=serving.url, ca=pki.ca, token="t")
+        async with HttpClient.from_kubeconfig(file) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def in_process(registry, directory):
+    yield LocalClient(registry)
+
+
+@pytest.fixture(params=[in_process, over_https], ids=lambda way: way.__name__)
+async def client(tmp_path, request):
     store = Store.open(tmp_path / "state.db")
     registry = Registry(store, clock=now, source=random.Random(1))
     await registry.bootstrap()
-    client = LocalClient(registry)
+    async with request.param(registry, tmp_path) as client:
+        await fill(client)
+        yield client
+    await store.close()
+
+
+async def fill(client):
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     await client.create(core.NAMESPACE, namespace)
     await install(client, APPLICATIONS, cluster_runtimes=True)
-    yield client
-    await store.close()
 
 
 @contextlib.asynccontextmanager

@@ -64,6 +64,9 @@ SECRET = Kind(
 SERVICE_ACCOUNT = Kind(
     group="", version="v1", kind="ServiceAccount", plural="serviceaccounts",
     singular="serviceaccount", short_names=("sa",), delete_returns_object=True,
+    subresources=(
+        Subresource("token", ("create",), "authentication.k8s.io", "v1", "TokenRequest"),
+    ),
     schema=built_in("", "v1", "ServiceAccount"), columns=columns.SERVICE_ACCOUNT,
 )  # fmt: skip
 EVENT = Kind(

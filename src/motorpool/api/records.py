@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from motorpool.api import names
 from motorpool.api.errors import FieldError
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, annotations_of
 from motorpool.api.validation import immutable, listed, not_negative
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -18,6 +18,8 @@ _KEYS_OF_TYPE = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
+ACCOUNT_TOKEN = "kubernetes.io/service-account-token"
+ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 _SEALED = "field is immutable when `immutable` is set"
 
 
@@ -82,6 +84,8 @@ def _secret_errors(new: Object, old: Object | None) -> Iterator[FieldError]:
     yield from _key_errors(new)
     if sum(_decoded_bytes(text) for text in data.values()) > CONTENT_BYTES_MAX:
         yield FieldError.too_long("data", CONTENT_BYTES_MAX)
+    if new.get("type") == ACCOUNT_TOKEN and not annotations_of(new).get(ACCOUNT_ANNOTATION):
+        yield FieldError.required(f"metadata.annotations[{ACCOUNT_ANNOTATION}]")
     for key in _KEYS_OF_TYPE.get(str(new.get("type")), ()):
         if key not in data:
             yield FieldError.required(f"data[{key}]")

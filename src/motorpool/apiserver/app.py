@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotFound
+from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotAcceptable, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
 from motorpool.apiserver import documents, reviews
+from motorpool.apiserver.access.accounts import AccountTokens
 from motorpool.apiserver.access.gate import Gate
-from motorpool.apiserver.authentication import Authenticator, User
+from motorpool.apiserver.authentication import Authenticator, Authenticators, User
 from motorpool.apiserver.http import (
     Receive,
     Request,
@@ -31,12 +32,17 @@ from motorpool.apiserver.http import (
     send_response,
     text_response,
 )
+from motorpool.apiserver.negotiation import clauses_of
 from motorpool.apiserver.openapi_pages import OpenApiPages
 from motorpool.apiserver.paths import Catalog, target_of
 from motorpool.apiserver.registry import Registry
 from motorpool.apiserver.resources import Resources, warning
 
 log = structlog.get_logger(__name__)
+
+CONFIGURATION_PAGE = "/.well-known/openid-configuration"
+ISSUER_PAGES = (CONFIGURATION_PAGE, "/openid/v1/jwks")
+KEY_SET = "application/jwk-set+json"
 
 KUBERNETES_MINOR = 32
 KUBERNETES_PATCH = 13
@@ -56,9 +62,10 @@ def build_app(
     *,
     tokens: Authenticator,
     streams: PodStreams | None = None,
+    accounts: AccountTokens | None = None,
     version: Version | None = None,
 ) -> "App":
-    return App(registry, tokens, streams, version or Version())
+    return App(registry, tokens, streams, accounts, version or Version())
 
 
 class App:
@@ -67,10 +74,13 @@ class App:
         registry: Registry,
         tokens: Authenticator,
         streams: PodStreams | None,
+        accounts: AccountTokens | None,
         version: Version,
     ) -> None:
         self._registry = registry
-        self._gate = Gate(tokens, registry.policy)
+        self._accounts = accounts
+        members = (tokens,) if accounts is None else (tokens, accounts)
+        self._gate = Gate(Authenticators(members), registry.policy)
         self._catalog = Catalog((*registry.kinds, *reviews.KINDS))
         self._resources = Resources(registry, streams, self._gate)
         self._openapi = OpenApiPages(self._catalog)
@@ -143,6 +153,8 @@ class App:
         for check in ("healthz", "livez", "readyz"):
             if path == f"/{check}" or path.startswith(f"/{check}/"):
                 return await self._health(request, check)
+        if self._accounts is not None and path in ISSUER_PAGES:
+            return await self._issuer(request, path, self._accounts)
         if path.startswith("/openapi/v3/"):
             found = self._openapi.document(
                 request, path.removeprefix("/openapi/v3/"), self._registry.clock()
@@ -169,6 +181,18 @@ class App:
             case "/openapi/v2":
                 return self._openapi.version_2(request)
         return None
+
+    async def _issuer(self, request: Request, path: str, accounts: AccountTokens) -> Response:
+        """What others need to verify an account's token by themselves."""
+        if path == CONFIGURATION_PAGE:
+            host, port = request.server
+            return json_response(accounts.configuration(f"https://{host}:{port}"))
+        accepted = [media for media, _ in clauses_of(request.header("accept"))]
+        if accepted and not {KEY_SET, "application/*", "*/*"} & set(accepted):
+            raise NotAcceptable(f"only the following media types are accepted: {KEY_SET}")
+        response = json_response(await accounts.keys())
+        response.media = KEY_SET
+        return response
 
     async def _health(self, request: Request, check: str) -> Response:
         """Healthy is who can read the store."""

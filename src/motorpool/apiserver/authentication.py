@@ -14,6 +14,8 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    audiences: tuple[str, ...] = ()
+    """For whom the credential was made; none means for this API alone."""
 
 
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))

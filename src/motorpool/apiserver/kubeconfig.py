@@ -22,7 +22,9 @@ def ensure_token(file: Path) -> str:
     return token
 
 
-def write_kubeconfig(file: Path, *, server: str, ca: Path, token: str) -> None:
+def write_kubeconfig(
+    file: Path, *, server: str, ca: Path, token: str, user: str = "motorpool"
+) -> None:
     """Replaces *file* in one step, readable by its owner alone. Raises OSError."""
     import yaml
 
@@ -34,9 +36,9 @@ def write_kubeconfig(file: Path, *, server: str, ca: Path, token: str) -> None:
         "clusters": [
             {"name": name, "cluster": {"server": server, "certificate-authority-data": authority}}
         ],
-        "users": [{"name": name, "user": {"token": token}}],
+        "users": [{"name": user, "user": {"token": token}}],
         "contexts": [
-            {"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}
+            {"name": name, "context": {"cluster": name, "user": user, "namespace": "default"}}
         ],
         "current-context": name,
     }

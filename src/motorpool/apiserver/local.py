@@ -57,8 +57,13 @@ class LocalClient:
         )
         return self._registry.watch(kind, namespace, options)
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         namespace = at(obj, "metadata", "namespace", default="")
+        if subresource:
+            name = obj["metadata"]["name"]
+            return await self._registry.create_below(
+                kind, namespace, name, fresh(obj), subresource=subresource
+            )
         options = self._options(kind)
         created = await self._registry.create(kind, namespace, fresh(obj), options)
         _tell(kind, created, options)

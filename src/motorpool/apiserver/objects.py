@@ -5,7 +5,8 @@ large as the object itself, and few look at them: clients over HTTP, and writes,
 owns what. So there are two forms of an object. The *bare* one lacks them; it is decoded once per
 revision and then shared by everyone who reads that revision. The *full* one is a bare one, shared
 below its metadata, with them; where it is only shown, they stay the bytes that they are. The
-resourceVersion is the row's revision and is in no value.
+resourceVersion is the row's revision and is in no value. Values of Secrets are sealed: their rows
+are opened here, once for each look.
 """
 
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from motorpool.api.meta import Object
+from motorpool.apiserver.sealing import Sealer, broken, is_sealed
 from motorpool.store import Row
 
 REMEMBERED_OBJECTS_MAX = 8192
@@ -60,7 +62,8 @@ def _with_ownership(obj: Object, owned: Any) -> Object:
 class ObjectMemory:
     """Bare objects by revision; the least recently used are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealer: Sealer | None = None) -> None:
+        self._sealer = sealer
         self._objects: OrderedDict[int, tuple[Object, int]] = OrderedDict()
         self._bytes = 0
 
@@ -68,20 +71,27 @@ class ObjectMemory:
         """The shared bare object of *row*."""
         found = self.recall(row.revision)
         if found is None:
-            value = row.value.partition(b"\n")[0]
+            value = self._value(row).partition(b"\n")[0]
             found = _decoder.decode(value)
             self._remember(row.revision, found, len(value))
         return found
 
     def full(self, row: Row) -> Object:
         """The object of *row* with its ownership, to make another one of it."""
-        owned = row.value.partition(b"\n")[2]
+        owned = self._value(row).partition(b"\n")[2]
         return _with_ownership(self.of(row), _decoder.decode(owned)) if owned else self.of(row)
 
     def shown(self, row: Row) -> Object:
         """The object of *row* with its ownership, to be encoded as JSON and for nothing else."""
-        owned = row.value.partition(b"\n")[2]
+        owned = self._value(row).partition(b"\n")[2]
         return _with_ownership(self.of(row), msgspec.Raw(owned)) if owned else self.of(row)
+
+    def _value(self, row: Row) -> bytes:
+        if not is_sealed(row.value):
+            return row.value
+        if self._sealer is None:
+            raise broken(row.key, "no key was given")
+        return self._sealer.open(row.key, row.value)
 
     def recall(self, revision: int) -> Object | None:
         found = self._objects.get(revision)

@@ -7,7 +7,7 @@ in belongs to the registry from then on.
 
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -28,6 +28,7 @@ from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions
 from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_preconditions, check_version, place
 from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
+from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
@@ -43,6 +44,10 @@ Change: TypeAlias = Callable[[Object], Object]
 """Makes what a client wants out of what there is; leaves its argument alone."""
 
 
+Below: TypeAlias = Callable[[str, str, Object], Awaitable[Object]]
+"""Answers what is created below an object: of its namespace, its name, and what is sent."""
+
+
 class Written(NamedTuple):
     object: Object
     created: bool
@@ -55,16 +60,23 @@ class Deleted(NamedTuple):
 
 class Registry:
     def __init__(
-        self, store: Store, *, clock: Clock = now, source: random.Random | None = None
+        self,
+        store: Store,
+        *,
+        clock: Clock = now,
+        source: random.Random | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
+        """With a *sealer*, Secrets are sealed in the store."""
         self.clock = clock
         self.kinds = LiveKinds(scheme.KINDS)
-        self._shelf = Shelf(store)
+        self._shelf = Shelf(store, sealer)
         self.policy = Policy()
         for kind in rbac.KINDS:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
+        self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
     def resource_version(self) -> str:
@@ -80,6 +92,19 @@ class Registry:
             if await self._shelf.find(core.NAMESPACE, "", name) is None:
                 namespace: Object = {"metadata": {"name": name}}
                 await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
+
+    def serve_below(self, kind: Kind, subresource: str, answer: Below) -> None:
+        """Lets *answer* take what is created at a subresource, such as an account's token."""
+        self._below[kind, subresource] = answer
+
+    async def create_below(
+        self, kind: Kind, namespace: str, name: str, obj: Object, *, subresource: str
+    ) -> Object:
+        """Raises NotFound where nobody answers, or the object is missing."""
+        answer = self._below.get((kind, subresource))
+        if answer is None:
+            raise NotFound("the server could not find the requested resource")
+        return await answer(namespace, name, obj)
 
     async def run(self) -> None:
         """Keeps the store small, until cancelled."""

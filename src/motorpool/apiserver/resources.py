@@ -57,6 +57,10 @@ class Resources:
             return await self._stream(request, kind, target)
         if not target.name:
             return await self._collection(request, kind, target, user)
+        return await self._one(request, kind, target, user)
+
+    async def _one(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
+        """A verb on one object, or on what stands below it."""
         if target.subresource:
             _check_subresource(request, kind, target)
         match request.method:
@@ -66,6 +70,8 @@ class Resources:
                 return await self._update(request, kind, target, user)
             case "PATCH":
                 return await self._patch(request, kind, target, user)
+            case "POST" if target.subresource:
+                return await self._create_below(request, kind, target)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
         raise _not_allowed()
@@ -178,6 +184,12 @@ class Resources:
         options = self._checked(options, kind, user)
         created = await self._registry.create(kind, target.namespace, obj, options)
         return self._written(request, kind, Written(created, True), form, options)
+
+    async def _create_below(self, request: Request, kind: Kind, target: Target) -> Response:
+        sent, _ = await _decoded(request, kind)
+        place = kind, target.namespace, target.name
+        answer = await self._registry.create_below(*place, sent, subresource=target.subresource)
+        return json_response(answer, 201)
 
     async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from motorpool.api.errors import ApiError, BadRequest, FieldError
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
+from motorpool.apiserver.access.claims import ISSUER
 from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.access.rules import Attributes
 from motorpool.apiserver.authentication import User
@@ -127,15 +128,17 @@ async def _rules(question: Question) -> Object:
 
 async def _whose(question: Question) -> Object:
     spec = question.spec
-    token, audiences = spec.get("token") or "", spec.get("audiences") or ()
+    token, audiences = spec.get("token") or "", spec.get("audiences") or (ISSUER,)
     if not token:
         raise BadRequest("token is required for TokenReview in authentication")
     try:
         user = await question.gate.authenticator.authenticate(f"Bearer {token}")
     except ApiError:
         return {"user": {}, "error": "invalid bearer token"}
-    status: Object = {"authenticated": True, "user": user_info(user)}
-    return {**status, "audiences": list(audiences)} if audiences else status
+    common = [one for one in audiences if one in (user.audiences or (ISSUER,))]
+    if not common:
+        return {"user": {}, "error": "invalid bearer token"}
+    return {"authenticated": True, "user": user_info(user), "audiences": common}
 
 
 ANSWERS: Mapping[Kind, Answer] = {

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal, NamedTuple, TypeAlias
 
-from motorpool.api.errors import ApiError, InternalError, ServiceUnavailable
+from motorpool.api import core
+from motorpool.api.errors import ApiError, InternalError, ServiceUnavailable, Unclassified
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import refusals
@@ -15,6 +16,7 @@ from motorpool.apiserver.keys import key_of, prefix_of
 from motorpool.apiserver.lists import Continue, Filter
 from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
+from motorpool.apiserver.sealing import Sealer, is_sealed
 from motorpool.apiserver.watches import Follower, bookmark, shown_as
 from motorpool.client import WatchEvent
 from motorpool.store import Page, Row, Store
@@ -30,6 +32,7 @@ from motorpool.store.errors import (
 
 FUTURE_WAIT_S = 3.0
 PAGE_SIZE = 500
+OBJECT_BYTES_MAX = 1_572_864  # what etcd takes; the message is etcd's too, for it is known
 
 
 Show: TypeAlias = Callable[[Row], Object]
@@ -53,9 +56,11 @@ class Listing(NamedTuple):
 
 
 class Shelf:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sealer: Sealer | None = None) -> None:
         self._store = store
-        self._memory = ObjectMemory()
+        self._sealer = sealer
+        self._sealed_by = b""
+        self._memory = ObjectMemory(sealer)
         self._observers: dict[Kind, list[Observer]] = {}
 
     def observe(self, kind: Kind, observer: Observer) -> None:
@@ -133,29 +138,75 @@ class Shelf:
 
     async def _write(self, kind: Kind, old: Object | None, obj: Object, write: Write) -> Object:
         if kind not in self._observers:
-            return await self._put(obj, write)
+            return await self._put(kind, obj, write)
         # A write that has begun stands, also where its writer is cancelled: so it must be told.
         return await asyncio.shield(self._put_and_tell(kind, old, obj, write))
 
     async def _put_and_tell(
         self, kind: Kind, old: Object | None, obj: Object, write: Write
     ) -> Object:
-        row, written = await self._put_row(obj, write)
+        row, written = await self._put_row(kind, obj, write)
         for observer in self._observers[kind]:
             observer(old, None if row.deleted else written)
         return written
 
-    async def _put(self, obj: Object, write: Write) -> Object:
-        return (await self._put_row(obj, write))[1]
+    async def _put(self, kind: Kind, obj: Object, write: Write) -> Object:
+        return (await self._put_row(kind, obj, write))[1]
 
-    async def _put_row(self, obj: Object, write: Write) -> tuple[Row, Object]:
+    async def _put_row(self, kind: Kind, obj: Object, write: Write) -> tuple[Row, Object]:
+        value = value_of(obj)
+        if len(value) > OBJECT_BYTES_MAX:
+            raise Unclassified("etcdserver: request is too large")
         try:
-            row = await write(value_of(obj))
+            row = await write(self._sealed(kind, obj, value))
         except (RevisionConflict, KeyNotFound, KeyExists):
             raise
         except StoreError as error:
             raise broken(error) from error
         return row, self._memory.keep(row, obj)
+
+    def _sealed(self, kind: Kind, obj: Object, value: bytes) -> bytes:
+        if self._sealer is None or kind is not core.SECRET:
+            return value
+        metadata = obj["metadata"]
+        return self._sealer.seal(key_of(kind, metadata["namespace"], metadata["name"]), value)
+
+    async def reseal(self) -> int:
+        """Writes anew every Secret that another key sealed, or none; returns how many.
+
+        Looks only once for each key: all that is written after that is sealed by it.
+        """
+        sealer = self._sealer
+        if sealer is None:
+            return 0
+        try:
+            sealer.refresh()
+            current, count, start = sealer.current, 0, ""
+            if current == self._sealed_by:
+                return 0
+            while True:
+                page = await self._store.list(prefix_of(core.SECRET), start=start, limit=PAGE_SIZE)
+                for row in page.rows:
+                    start = row.key
+                    count += await self._reseal(sealer, row)
+                if not page.more:
+                    self._sealed_by = current
+                    return count
+        except StoreError as error:
+            raise broken(error) from error
+        except OSError as error:
+            raise InternalError(f"Internal error occurred: {error}") from error
+
+    async def _reseal(self, sealer: Sealer, row: Row) -> bool:
+        if sealer.is_current(row.value):
+            return False
+        plain = sealer.open(row.key, row.value) if is_sealed(row.value) else row.value
+        try:
+            value = sealer.seal(row.key, plain)
+            await self._store.update(row.key, value, expected=row.revision)
+        except (RevisionConflict, KeyNotFound):
+            return False  # written meanwhile, and so sealed by the current key
+        return True
 
     async def reach(self, resource_version: str) -> int:
         """The number; returns once the store is that far. Raises Timeout."""

@@ -1,4 +1,5 @@
-"""Keeps the store small: old history goes, and so do Events after their hour."""
+"""Keeps the store in order: old history goes, Events go after their hour, and Secrets come to be
+sealed by the newest key."""
 
 import asyncio
 from datetime import timedelta
@@ -31,5 +32,6 @@ async def run(shelf: Shelf, clock: Clock) -> None:
 
 async def tidy(shelf: Shelf, clock: Clock) -> None:
     oldest = (clock() - EVENT_LIFE).timestamp()
+    await shelf.reseal()
     await shelf.prune(core.EVENT, written_before=oldest, limit=PRUNED_EVENTS_MAX)
     await shelf.compact(keep_s=HISTORY_S, keep_revisions=HISTORY_REVISIONS_MAX)

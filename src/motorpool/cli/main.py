@@ -21,6 +21,12 @@ VERBS = {
     "up": Verb("motorpool.cli.up", "Serve models from Kubernetes manifests on this machine."),
     "down": Verb("motorpool.cli.down", "Stop everything that runs from one data directory."),
     "modelcar": Verb("motorpool.cli.modelcar", "Build, move and look at models as OCI images."),
+    "operator": Verb("motorpool.cli.operator", "Run the serving controllers against a cluster."),
+    "storage-initializer": Verb(
+        "motorpool.cli.storage_initializer", "Fetch models into directories, as KServe's does."
+    ),
+    "secrets": Verb("motorpool.cli.secrets", "Look after the keys that Secrets are sealed with."),
+    "user": Verb("motorpool.cli.user", "Give people and programs their own access."),
     "demo": Verb("motorpool.cli.demo", "Serve the example model, ask it, and clean up."),
 }
 
@@ -32,7 +38,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(VERBS[cmd_name].module), cmd_name)
+        module = importlib.import_module(VERBS[cmd_name].module)
+        command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name].module}.{cmd_name} is no command")
         return command

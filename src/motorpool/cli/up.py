@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,19 +30,14 @@ from motorpool.cli.console import fail
     help="Whether the shipped runtimes serve every namespace, or must be copied as on MicroShift.",
 )  # fmt: skip
 @click.option(
+    "--controllers/--no-controllers", default=True,
+    help="Whether to run the serving controllers, or leave them to `motorpool operator`.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning"]), default="warning",
     show_default=True,
 )  # fmt: skip
-def up(
-    data_dir: str | None,
-    base_domain: str,
-    host: str,
-    api_port: int,
-    http_port: int,
-    https_port: int,
-    cluster_runtimes: bool,
-    log_level: str,
-) -> None:
+def up(data_dir: str | None, log_level: str, **given: Any) -> None:
     """Serve models from Kubernetes manifests on this machine.
 
     Stopping it leaves the router and the models serving; the next `up` on the same directory takes
@@ -55,15 +51,7 @@ def up(
 
     from motorpool import app
 
-    options = app.Options(
-        data_dir=datadir.data_dir(data_dir),
-        base_domain=base_domain,
-        host=host,
-        api_port=api_port,
-        http_port=http_port,
-        https_port=https_port,
-        cluster_runtimes=cluster_runtimes,
-    )
+    options = app.Options(data_dir=datadir.data_dir(data_dir), **given)
     try:
         app.run(options, _say_that_it_serves)
     except app.UpFailed as error:

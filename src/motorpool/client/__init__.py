@@ -50,8 +50,12 @@ class Client(Protocol):
         """
         ...
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
-        """Raises AlreadyExists, Invalid."""
+    async def create(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+        """Raises AlreadyExists, Invalid.
+
+        With *subresource*, *obj* is what is sent there, such as a TokenRequest to ``token``; its
+        metadata names the object that the subresource belongs to.
+        """
         ...
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:

@@ -4,6 +4,7 @@ A refusal becomes the ApiError that it says it is; a server that cannot be reach
 ConnectionError. Nothing is retried here: whoever calls knows better when.
 """
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ PAGE_SIZE = 500
 WATCH_TIME_S = 300
 WATCH_SILENCE_S = 90.0  # a server sends a bookmark each minute; one that does not is given up
 EVENT_SIZE_MAX = 16 << 20
+TOKEN_FRESH_S = 60.0
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -58,6 +60,7 @@ class HttpClient:
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
             transport=transport,
+            auth=_TokenFile(access.token_file) if access.token_file else None,
             trust_env=False,
         )
 
@@ -127,7 +130,9 @@ class HttpClient:
                     raise of_status(event["object"])
                 yield WatchEvent(event["type"], event["object"])
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
+        if subresource:
+            return await self._call("POST", _path(kind, obj, subresource), None, obj)
         namespace = at(obj, "metadata", "namespace", default="")
         return await self._call("POST", kind.path(namespace), self._managed(), obj)
 
@@ -213,6 +218,22 @@ class HttpClient:
             yield response
         finally:
             await response.aclose()
+
+
+class _TokenFile:
+    """Authenticates with the token that the file holds now."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._token = ""
+        self._read_at = -TOKEN_FRESH_S
+
+    def __call__(self, request: "httpx.Request") -> "httpx.Request":
+        if time.monotonic() - self._read_at >= TOKEN_FRESH_S:
+            self._token = self._file.read_text().strip()
+            self._read_at = time.monotonic()
+        request.headers["authorization"] = f"Bearer {self._token}"
+        return request
 
 
 async def _lines(response: "httpx.Response") -> AsyncIterator[bytes]:

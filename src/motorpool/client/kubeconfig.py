@@ -4,6 +4,7 @@ import base64
 import binascii
 import ssl
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,30 @@ class Access:
     tls: ssl.SSLContext | bool  # False: the certificate is not checked
     token: str = ""
     namespace: str = "default"
+    token_file: Path | None = None  # read again now and then: such tokens are short-lived
+
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def in_cluster(env: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> Access:
+    """The access of the Pod that this runs in. Raises KubeconfigError."""
+    host, port = env.get("KUBERNETES_SERVICE_HOST", ""), env.get("KUBERNETES_SERVICE_PORT", "443")
+    token = directory / "token"
+    if not host or not token.is_file():
+        raise KubeconfigError("no kubeconfig is named, and this is no Pod of a cluster")
+    try:
+        context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+        namespace = (directory / "namespace").read_text().strip()
+    except OSError as error:
+        raise KubeconfigError(f"the service account in {directory}: {error}") from error
+    address = f"[{host}]" if ":" in host else host
+    return Access(
+        server=f"https://{address}:{port}",
+        tls=context,
+        namespace=namespace or "default",
+        token_file=token,
+    )
 
 
 def read_kubeconfig(file: Path, context: str = "") -> Access:

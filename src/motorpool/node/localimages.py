@@ -80,7 +80,14 @@ VLLM = LocalImage(
     requires="vllm",
     keep_command=True,
 )  # fmt: skip
-SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM)
+STORAGE_INITIALIZER = LocalImage(
+    match=(
+        "storage-initializer", "*/storage-initializer", "*/kserve-storage-initializer*",
+        "*/odh-kserve-storage-initializer*",
+    ),
+    command=("{python}", "-m", "motorpool", "storage-initializer"),
+)  # fmt: skip
+SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, STORAGE_INITIALIZER)
 
 _FIELDS: dict[str, tuple[str, type]] = {
     "match": ("match", list), "command": ("command", list), "fork": ("fork", str),

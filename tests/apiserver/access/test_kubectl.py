@@ -125,3 +125,19 @@ async def test_nobody_grants_what_they_lack(kubectl):
 async def test_a_group_may_be_taken_on_too(kubectl):
     code, _, err = await kubectl.run("get", "nodes", "--as=bob", "--as-group=system:masters")
     assert (code, err) == (0, "No resources found\n")
+
+
+async def test_a_created_token_speaks_for_its_account(kubectl):
+    await kubectl("create sa robot")
+    token = (await kubectl("create token robot --duration=10m")).strip()
+    assert token.count(".") == 2
+    await kubectl("create rolebinding robots --clusterrole=view --serviceaccount=default:robot")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+    text = manifest({**review, "metadata": {"name": ""}, "spec": {"token": token}})
+    shown = await kubectl("create -o jsonpath={.status.user.username} -f -", stdin=text)
+    assert shown == "system:serviceaccount:default:robot"
+    code, _, err = await kubectl.run("create", "token", "robot", "--duration=1m")
+    assert code == 1
+    assert "may not specify a duration less than 10 minutes" in err
+    code, _, err = await kubectl.run("create", "token", "nobody")
+    assert 'serviceaccounts "nobody" not found' in err

@@ -6,6 +6,7 @@ from motorpool.api import serving
 from motorpool.controllers.inferenceservice.config import config_of
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state
 from motorpool.controllers.inferenceservice.runtime import selected
+from motorpool.controllers.inferenceservice.storage import storage_secret_name
 from motorpool.controllers.servingruntime.configuration import config_map
 from motorpool.controllers.servingruntime.install import shipped_runtimes
 
@@ -75,9 +76,18 @@ def children(documents: list[dict[str, Any]], **inputs: Any) -> list[dict[str, A
     wanted["metadata"].setdefault("uid", f"uid-{wanted['metadata']['name']}")
     serving.INFERENCE_SERVICE.default(wanted)
     (config,) = of_kind("ConfigMap") or [configuration()]
-    (secret,) = of_kind("Secret") or [None]
+    secrets = {secret["metadata"]["name"]: secret for secret in of_kind("Secret")}
+    (account,) = of_kind("ServiceAccount") or [None]
     chosen = None
     if "model" in wanted["spec"]["predictor"]:
         chosen = selected(wanted, of_kind("ServingRuntime"), of_kind("ClusterServingRuntime"))
-    settled = Inputs(runtime=chosen, config=config_of(config), storage_secret=secret, **inputs)
+    settings = config_of(config)
+    settled = Inputs(
+        runtime=chosen,
+        config=settings,
+        storage_secret=secrets.get(storage_secret_name(wanted, settings)),
+        account=account,
+        secrets=secrets,
+        **inputs,
+    )
     return desired_state(wanted, settled)

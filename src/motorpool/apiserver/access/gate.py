@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from motorpool.api.errors import Unauthorized
+from motorpool.apiserver.access.claims import ISSUER
 from motorpool.apiserver.access.impersonation import impersonation
 from motorpool.apiserver.access.policy import Policy
 from motorpool.apiserver.access.requests import attributes_of, refused
@@ -25,6 +27,8 @@ class Gate:
         if authorization:
             # A token that is wrong is refused even where none is needed.
             user = await self.authenticator.authenticate(authorization)
+            if user.audiences and ISSUER not in user.audiences:
+                raise Unauthorized("Unauthorized")
         wanted = impersonation(request.headers)
         if wanted is None:
             return user

@@ -40,6 +40,13 @@ class Config:
     initializer: Initializer = field(default_factory=Initializer)
     oci_enabled: bool = True
     storage_secret: str = "storage-config"
+    secret_annotation: str = "serving.kserve.io/storageSecretName"
+    gcs_file: str = "gcloud-application-credentials.json"
+    s3: Mapping[str, str] = field(default_factory=dict)
+    s3_access_key: str = "AWS_ACCESS_KEY_ID"
+    s3_secret_key: str = "AWS_SECRET_ACCESS_KEY"
+    ca_bundle: str = ""  # a ConfigMap of the configuration's namespace
+    ca_mount_path: str = "/etc/ssl/custom-certs"
     resources: Object = field(default_factory=dict)
     disallowed_annotations: tuple[str, ...] = ()
     automount_token: bool = False
@@ -59,7 +66,9 @@ def config_of(config_map: Object | None) -> Config:
         url_scheme=str(ingress.get("urlScheme") or "http"),
         initializer=_initializer(storage),
         oci_enabled=bool(storage.get("enableModelcar", True)),
-        storage_secret=str(data["credentials"].get("storageSpecSecretName") or "storage-config"),
+        **_credentials(data["credentials"]),
+        ca_bundle=str(storage.get("caBundleConfigMapName") or ""),
+        ca_mount_path=str(storage.get("caBundleVolumeMountPath") or "/etc/ssl/custom-certs"),
         resources=_resources(at(data["inferenceService"], "resource", default={})),
         disallowed_annotations=tuple(
             data["inferenceService"].get("serviceAnnotationDisallowedList") or ()
@@ -89,6 +98,22 @@ def _document(config_map: Object | None, key: str) -> dict[str, Any]:
             INVALID_CONFIGURATION, f"ConfigMap {NAME}: key {key} must be a JSON object: correct it"
         )
     return document
+
+
+def _credentials(source: Mapping[str, Any]) -> dict[str, Any]:
+    """How Secrets are told and what S3's settings are where they say nothing."""
+    s3 = {key: str(value) for key, value in at(source, "s3", default={}).items() if value}
+    defaults = Config()
+    return {
+        "storage_secret": str(source.get("storageSpecSecretName") or defaults.storage_secret),
+        "secret_annotation": str(
+            source.get("storageSecretNameAnnotation") or defaults.secret_annotation
+        ),
+        "gcs_file": str(at(source, "gcs", "gcsCredentialFileName") or defaults.gcs_file),
+        "s3": s3,
+        "s3_access_key": s3.get("s3AccessKeyIDName") or defaults.s3_access_key,
+        "s3_secret_key": s3.get("s3SecretAccessKeyName") or defaults.s3_secret_key,
+    }
 
 
 def _initializer(storage: Mapping[str, Any]) -> Initializer:

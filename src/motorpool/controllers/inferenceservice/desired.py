@@ -4,8 +4,8 @@ The same arguments always give the same objects in the same order. Whatever the 
 controls and this list lacks is deleted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from motorpool.api.meta import (
     Object,
@@ -17,6 +17,7 @@ from motorpool.api.meta import (
 from motorpool.api.serving_fields import AUTOSCALER_ANNOTATION, STOP_ANNOTATION
 from motorpool.controllers.inferenceservice.autoscaler import autoscaler_of
 from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.credentials import credentials_of
 from motorpool.controllers.inferenceservice.labels import child_annotations, child_labels
 from motorpool.controllers.inferenceservice.names import (
     EXPLAINER,
@@ -38,6 +39,8 @@ class Inputs:
     runtime: Runtime | None  # None for a custom predictor
     config: Config
     storage_secret: Object | None = None
+    account: Object | None = None  # the pods' service account
+    secrets: Mapping[str, Object] = field(default_factory=dict)  # that it or the user names
     autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
 
 
@@ -56,7 +59,9 @@ def is_stopped(isvc: Object) -> bool:
 def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Object]:
     metadata = _metadata(isvc, component, inputs)
     if component == PREDICTOR:
-        injection = injected(isvc, inputs.config, inputs.storage_secret)
+        config = inputs.config
+        credentials = credentials_of(isvc, inputs.account, inputs.secrets, config)
+        injection = injected(isvc, config, inputs.storage_secret, credentials)
         pod = predictor_pod(isvc, inputs.runtime, inputs.config, injection)
     else:
         pod = helper_pod(isvc, component, inputs.config)

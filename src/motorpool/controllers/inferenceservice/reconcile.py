@@ -30,6 +30,7 @@ from motorpool.api.serving_fields import AUTO_UPDATE_ANNOTATION, MODE_ANNOTATION
 from motorpool.base.clock import rfc3339
 from motorpool.controllers.inferenceservice import config as configuration
 from motorpool.controllers.inferenceservice.config import Config, config_of, normalized_mode
+from motorpool.controllers.inferenceservice.credentials import ca_bundle_copy, secret_names
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
 from motorpool.controllers.inferenceservice.labels import COMPONENT_LABEL, ISVC_LABEL
 from motorpool.controllers.inferenceservice.names import FIELD_MANAGER, PREDICTOR
@@ -49,6 +50,7 @@ from motorpool.controllers.inferenceservice.status import (
     status_is_ready,
     stopped,
 )
+from motorpool.controllers.inferenceservice.storage import downloads, storage_secret_name
 from motorpool.controllers.inferenceservice.unsupported import FIELDS_IGNORED
 from motorpool.loop.informer import Change, Informer
 from motorpool.loop.runner import Context, Controller, KeysOf, own_key, owner_key
@@ -68,7 +70,8 @@ def controller(context: Context) -> Controller:
         informers(serving.SERVING_RUNTIME): in_namespace,
         informers(serving.CLUSTER_SERVING_RUNTIME): in_namespace,
         informers(core.CONFIG_MAP): _configuration(isvcs, context.settings.namespace),
-        informers(core.SECRET): _storage_users(isvcs),
+        informers(core.SECRET): _downloaders(isvcs),
+        informers(core.SERVICE_ACCOUNT): _downloaders(isvcs),
         informers(core.POD): _labelled,
     }
     for kind in reconciler.child_kinds:
@@ -104,6 +107,7 @@ class _Reconciler:
             return None
         try:
             inputs = self._inputs(wanted)
+            await self._copy_ca_bundle(wanted, inputs.config)
             desired = desired_state(wanted, inputs)
             children = await self._write_children(isvc, desired)
         except Refusal as refusal:
@@ -134,20 +138,42 @@ class _Reconciler:
                 self._context.informers(serving.SERVING_RUNTIME).list(namespace),
                 self._context.informers(serving.CLUSTER_SERVING_RUNTIME).list(),
             )
-        secret = None
-        if _uses_storage_secret(isvc):
-            secret = self._context.informers(core.SECRET).get(namespace, config.storage_secret)
+        secrets = self._context.informers(core.SECRET)
+        account = self._account(isvc, runtime)
+        names = secret_names(isvc, account, config)
+        found = {name: secrets.get(namespace, name) for name in names}
         return Inputs(
             runtime=runtime,
             config=config,
-            storage_secret=secret,
+            storage_secret=secrets.get(namespace, storage_secret_name(isvc, config)),
+            account=account,
+            secrets={name: secret for name, secret in found.items() if secret is not None},
             autoscaling=self._autoscaling,
         )
+
+    def _account(self, isvc: Object, runtime: Runtime | None) -> Object | None:
+        """The service account of the predictor's pods, as far as it exists."""
+        name = at(isvc, "spec", PREDICTOR, "serviceAccountName", default="")
+        if not name and runtime is not None:
+            name = runtime.spec.get("serviceAccountName") or ""
+        accounts = self._context.informers(core.SERVICE_ACCOUNT)
+        return accounts.get(isvc["metadata"]["namespace"], name or "default")
 
     def _config(self) -> Config:
         namespace = self._context.settings.namespace
         config_map = self._context.informers(core.CONFIG_MAP).get(namespace, configuration.NAME)
         return config_of(config_map)
+
+    async def _copy_ca_bundle(self, isvc: Object, config: Config) -> None:
+        """A download mounts the bundle, and mounts reach no other namespace."""
+        if not config.ca_bundle or not downloads(isvc):
+            return
+        config_maps = self._context.informers(core.CONFIG_MAP)
+        source = config_maps.get(self._context.settings.namespace, config.ca_bundle)
+        copy = ca_bundle_copy(source, isvc["metadata"]["namespace"], config)
+        there = config_maps.get(*key_of(copy))
+        if there is None or there.get("data") != copy["data"]:
+            await self._context.client.apply(core.CONFIG_MAP, copy, manager=FIELD_MANAGER)
 
     async def _write_children(self, isvc: Object, desired: Sequence[Object]) -> list[Object]:
         """Applies what should be, deletes what should not; gives the children as they are now."""
@@ -271,10 +297,6 @@ def _check_nodes(isvc: Object) -> None:
         )
 
 
-def _uses_storage_secret(isvc: Object) -> bool:
-    return at(isvc, "spec", PREDICTOR, "model", "storage") is not None
-
-
 def _kind_of(obj: Object) -> Kind:
     kind = by_kind(obj["apiVersion"], obj["kind"])
     if kind is None:
@@ -297,17 +319,20 @@ def _all_in_namespace(isvcs: Informer) -> KeysOf:
 
 def _configuration(isvcs: Informer, namespace: str) -> KeysOf:
     def keys(change: Change) -> Iterable[ObjectKey]:
-        if key_of(change.object) != ObjectKey(namespace, configuration.NAME):
+        # Of the other ConfigMaps there, one may be the CA bundle.
+        if change.object["metadata"]["namespace"] != namespace:
             return ()
         return [key_of(isvc) for isvc in isvcs.list()]
 
     return keys
 
 
-def _storage_users(isvcs: Informer) -> KeysOf:
+def _downloaders(isvcs: Informer) -> KeysOf:
+    """Who may read a Secret or a service account of the namespace: all that download a model."""
+
     def keys(change: Change) -> Iterable[ObjectKey]:
         namespace = change.object["metadata"]["namespace"]
-        return [key_of(isvc) for isvc in isvcs.list(namespace) if _uses_storage_secret(isvc)]
+        return [key_of(isvc) for isvc in isvcs.list(namespace) if downloads(isvc)]
 
     return keys
 

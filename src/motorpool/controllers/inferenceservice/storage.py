@@ -15,6 +15,11 @@ from dataclasses import dataclass
 
 from motorpool.api.meta import Object, annotations_of, at
 from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.credentials import (
+    Credentials,
+    secret_data,
+    with_ca_bundle,
+)
 from motorpool.controllers.inferenceservice.names import MODEL_PATH
 from motorpool.controllers.inferenceservice.refusal import INVALID_PREDICTOR_SPEC, Refusal
 
@@ -58,6 +63,18 @@ def locations_of(isvc: Object) -> list[Location]:
     ]
 
 
+def downloads(isvc: Object) -> bool:
+    """Whether credentials matter: a model that is neither an image nor a claim is downloaded."""
+    if at(isvc, "spec", "predictor", "model", "storage") is not None:
+        return True
+    return any(not one.uri.startswith((*IMAGE_SCHEMES, "pvc://")) for one in locations_of(isvc))
+
+
+def storage_secret_name(isvc: Object, config: Config) -> str:
+    """The Secret that `storage.key` names an entry of."""
+    return annotations_of(isvc).get(config.secret_annotation) or config.storage_secret
+
+
 def storage_uri_env(predictor: Object) -> str:
     """The value of STORAGE_URI in a custom predictor's first container."""
     if predictor.get("model") is not None:
@@ -69,17 +86,24 @@ def storage_uri_env(predictor: Object) -> str:
     return ""
 
 
-def injected(isvc: Object, config: Config, secret: Object | None) -> Injection:
+def injected(
+    isvc: Object,
+    config: Config,
+    secret: Object | None,
+    credentials: Credentials,
+) -> Injection:
     """What the storage of *isvc* adds to its predictor's pod. Raises Refusal.
 
-    *secret* is the Secret with the storage configuration; only `storage:` reads it.
+    *secret* is the Secret with the storage configuration; only `storage:` reads it. *credentials*
+    are those of the service account, for every other download.
     """
     read_only = annotations_of(isvc).get(READ_ONLY_ANNOTATION, "true").lower() != "false"
     storage = at(isvc, "spec", "predictor", "model", "storage")
     locations = locations_of(isvc)
     if not locations and storage is not None:
-        location, env = _of_storage_spec(storage, config, secret)
-        return _downloaded([location], config, read_only=read_only, env=env)
+        location, env = _of_storage_spec(isvc, storage, config, secret)
+        own = with_ca_bundle(Credentials(env=env), config)
+        return _downloaded([location], config, own, read_only=read_only)
     volumes: list[Object] = []
     mounts: list[Object] = []
     downloads: list[Location] = []
@@ -96,7 +120,10 @@ def injected(isvc: Object, config: Config, secret: Object | None) -> Injection:
             mounts.append(mount)
         else:
             downloads.append(location)
-    rest = _downloaded(downloads, config, read_only=read_only) if downloads else Injection()
+    rest = Injection()
+    if downloads:
+        trusted = with_ca_bundle(credentials, config)
+        rest = _downloaded(downloads, config, trusted, read_only=read_only)
     return Injection(
         volumes=[*volumes, *rest.volumes],
         mounts=[*mounts, *rest.mounts],
@@ -166,9 +193,9 @@ def _claim(location: Location, number: int, *, read_only: bool) -> tuple[Object,
 def _downloaded(
     locations: Sequence[Location],
     config: Config,
+    credentials: Credentials,
     *,
     read_only: bool,
-    env: Sequence[Object] = (),
 ) -> Injection:
     root = posixpath.commonpath([location.path for location in locations])
     name = PROVISION_VOLUME if root == MODEL_PATH else _volume_name(root)
@@ -182,33 +209,34 @@ def _downloaded(
             for kind, values in (("requests", initializer.requests), ("limits", initializer.limits))
             if values
         },
-        "volumeMounts": [{"name": name, "mountPath": root}],
+        "volumeMounts": [{"name": name, "mountPath": root}, *credentials.mounts],
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "imagePullPolicy": "IfNotPresent",
     }
-    if env:
-        container["env"] = list(env)
+    if credentials.env:
+        container["env"] = list(credentials.env)
     return Injection(
-        volumes=[{"name": name, "emptyDir": {}}],
+        volumes=[{"name": name, "emptyDir": {}}, *credentials.volumes],
         mounts=[{"name": name, "mountPath": root, "readOnly": read_only}],
         init_containers=[container],
     )
 
 
 def _of_storage_spec(
-    storage: Object, config: Config, secret: Object | None
+    isvc: Object, storage: Object, config: Config, secret: Object | None
 ) -> tuple[Location, list[Object]]:
     """The location and the initializer's environment for `storage: {key, path, parameters}`."""
     parameters = {str(k): str(v) for k, v in (storage.get("parameters") or {}).items()}
-    key = _storage_key(storage, parameters, config, secret)
-    entry = _storage_entry(secret, key, config)
+    name = storage_secret_name(isvc, config)
+    key = _storage_key(storage, parameters, name, secret)
+    entry = _storage_entry(secret, key, name)
     kind = parameters.get("type") or str(entry.get("type") or "")
     if kind not in STORAGE_TYPES:
         raise Refusal(
             INVALID_PREDICTOR_SPEC,
             f"storage type {kind or '(none)'} is not supported: set type to one of "
-            f"{', '.join(STORAGE_TYPES)} in key {key} of Secret {config.storage_secret}",
+            f"{', '.join(STORAGE_TYPES)} in key {key} of Secret {name}",
         )
     path = str(storage.get("path") or "").lstrip("/")
     bucket = parameters.get("bucket") or str(entry.get("bucket") or "")
@@ -216,11 +244,14 @@ def _of_storage_spec(
         raise Refusal(
             INVALID_PREDICTOR_SPEC,
             f"no bucket for storage key {key}: set bucket in that entry of Secret "
-            f"{config.storage_secret} or in storage.parameters",
+            f"{name} or in storage.parameters",
         )
     uri = f"s3://{bucket}/{path}" if kind == "s3" else f"{kind}://{path}"
-    source = {"secretKeyRef": {"name": config.storage_secret, "key": key}}
+    source = {"secretKeyRef": {"name": name, "key": key}}
     env: list[Object] = [{"name": "STORAGE_CONFIG", "valueFrom": source}]
+    bundle = parameters.get("cabundle_configmap") or str(entry.get("cabundle_configmap") or "")
+    if bundle:
+        env.append({"name": "AWS_CA_BUNDLE_CONFIGMAP", "value": bundle})
     if parameters:
         text = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
         env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": text})
@@ -228,9 +259,9 @@ def _of_storage_spec(
 
 
 def _storage_key(
-    storage: Object, parameters: Mapping[str, str], config: Config, secret: Object | None
+    storage: Object, parameters: Mapping[str, str], name: str, secret: Object | None
 ) -> str:
-    data = _secret_data(secret)
+    data = secret_data(secret)
     named = str(storage.get("key") or "")
     wanted = [named] if named else [f"default_{parameters['type']}"] if "type" in parameters else []
     if not named:
@@ -240,30 +271,22 @@ def _storage_key(
             return key
     raise Refusal(
         INVALID_PREDICTOR_SPEC,
-        f"Secret {config.storage_secret} has no entry {' or '.join(wanted)}: create it, "
+        f"Secret {name} has no entry {' or '.join(wanted)}: create it, "
         "or correct spec.predictor.model.storage.key",
     )
 
 
-def _storage_entry(secret: Object | None, key: str, config: Config) -> Object:
+def _storage_entry(secret: Object | None, key: str, name: str) -> Object:
     try:
-        entry = json.loads(_secret_data(secret)[key])
+        entry = json.loads(secret_data(secret)[key])
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
         raise Refusal(
             INVALID_PREDICTOR_SPEC,
-            f"entry {key} of Secret {config.storage_secret} is not a JSON object: correct it",
+            f"entry {key} of Secret {name} is not a JSON object: correct it",
         )
     return entry
-
-
-def _secret_data(secret: Object | None) -> dict[str, str]:
-    import base64
-
-    encoded = at(secret, "data", default={})
-    data = {key: base64.b64decode(text).decode("utf-8", "replace") for key, text in encoded.items()}
-    return {**data, **at(secret, "stringData", default={})}
 
 
 def _volume_name(path: str) -> str:

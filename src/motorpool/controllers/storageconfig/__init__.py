@@ -1,0 +1,1 @@
+"""Data connections, gathered for the InferenceServices of their namespace."""

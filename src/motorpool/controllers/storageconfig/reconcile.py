@@ -1,0 +1,69 @@
+"""Keeps the Secret `storage-config` of each namespace equal to its data connections.
+
+Only the entries that it made are its own: what a user put beside them stays. The Secret goes with
+the last connection, unless it holds something of somebody else.
+"""
+
+from collections.abc import Iterable
+
+from motorpool.api import core
+from motorpool.api.meta import Object, ObjectKey, at, is_deleting
+from motorpool.controllers.storageconfig.desired import (
+    NAME,
+    is_connection,
+    own_entries,
+    storage_config,
+)
+from motorpool.loop.informer import Change
+from motorpool.loop.runner import Context, Controller
+
+FIELD_MANAGER = "motorpool-storage-config"
+
+
+def controller(context: Context) -> Controller:
+    reconciler = _Reconciler(context)
+    return Controller("storageconfig", {context.informers(core.SECRET): _namespace_of},
+                      reconciler.reconcile)  # fmt: skip
+
+
+class _Reconciler:
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._secrets = context.informers(core.SECRET)
+
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        present = [s for s in self._secrets.list(key.namespace) if not is_deleting(s)]
+        wanted = storage_config(key.namespace, present)
+        there = self._secrets.get(*key)
+        if wanted is not None:
+            if there is None or not _holds(there, wanted):
+                await self._client.apply(core.SECRET, wanted, manager=FIELD_MANAGER)
+        elif there is not None and not is_deleting(there) and own_entries(there):
+            await self._withdraw(key, there)
+        return None
+
+    async def _withdraw(self, key: ObjectKey, there: Object) -> None:
+        if own_entries(there) >= set(at(there, "data", default={})):
+            await self._client.delete(core.SECRET, *key, uid=there["metadata"]["uid"])
+            return
+        nothing: Object = {
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": key.name, "namespace": key.namespace},
+        }  # fmt: skip
+        await self._client.apply(core.SECRET, nothing, manager=FIELD_MANAGER)
+
+
+def _holds(there: Object, wanted: Object) -> bool:
+    """Whether nothing is to be written: our entries are those, and none of ours is left over."""
+    data = at(there, "data", default={})
+    return (
+        all(data.get(name) == value for name, value in wanted["data"].items())
+        and own_entries(there) == set(wanted["data"])
+    )  # fmt: skip
+
+
+def _namespace_of(change: Change) -> Iterable[ObjectKey]:
+    for secret in (change.old, change.new):
+        if secret is not None and (is_connection(secret) or secret["metadata"]["name"] == NAME):
+            return (ObjectKey(secret["metadata"]["namespace"], NAME),)
+    return ()

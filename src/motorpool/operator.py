@@ -1,0 +1,107 @@
+"""The composition root of `motorpool operator`: the serving controllers against any Kubernetes.
+
+Several may run; the one that holds the Lease works. Losing it ends the process: whatever restarts
+it starts it with empty caches.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motorpool.client.http import HttpClient
+    from motorpool.client.kubeconfig import Access
+
+LEASE_NAME = "motorpool-operator"
+
+
+class OperatorFailed(Exception):
+    """What keeps the operator from working, in one line; *hint* is the next step."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    kubeconfig: Path | None = None  # None: the Pod that this runs in
+    context: str = ""
+    namespace: str = "redhat-ods-applications"
+    identity: str = ""
+
+
+def run(options: Options, on_leading: Callable[[str], None]) -> None:
+    """Works until SIGINT or SIGTERM. Raises OperatorFailed."""
+    import uvloop
+
+    access = _access(options)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signalled(access, options, on_leading))
+
+
+def _access(options: Options) -> "Access":
+    from motorpool.client.kubeconfig import KubeconfigError, in_cluster, read_kubeconfig
+
+    try:
+        if options.kubeconfig is not None:
+            return read_kubeconfig(options.kubeconfig, options.context)
+        return in_cluster(os.environ)
+    except KubeconfigError as error:
+        hint = "name a kubeconfig with --kubeconfig or $KUBECONFIG"
+        raise OperatorFailed(str(error), hint=hint) from error
+
+
+async def _until_signalled(
+    access: "Access", options: Options, on_leading: Callable[[str], None]
+) -> None:
+    from motorpool.loop.lease import LeaseLost
+
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(_lead(access, options, on_leading))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+    except LeaseLost as error:
+        hint = "start it again: it then waits for its turn"
+        raise OperatorFailed(str(error), hint=hint) from error
+
+
+async def _lead(access: "Access", options: Options, on_leading: Callable[[str], None]) -> None:
+    from motorpool.client.http import HttpClient
+    from motorpool.loop.lease import Election
+
+    identity = options.identity or f"{socket.gethostname()}_{os.getpid()}"
+    async with HttpClient(access, manager="motorpool-operator") as client:
+        election = Election(client, namespace=options.namespace, name=LEASE_NAME, identity=identity)
+
+        async def work() -> None:
+            on_leading(identity)
+            await _work(client, options)
+
+        await election.lead(work)
+
+
+async def _work(client: "HttpClient", options: Options) -> None:
+    from motorpool.controllers import controllers
+    from motorpool.loop import runner
+    from motorpool.loop.events import EventRecorder
+    from motorpool.loop.informer import Informers
+    from motorpool.loop.runner import Context, Settings
+
+    informers, events = Informers(client), EventRecorder(client)
+    settings = Settings(namespace=options.namespace)
+    context = Context(client=client, informers=informers, events=events, settings=settings)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(informers.run(), name="informers")
+        tasks.create_task(events.run(), name="events")
+        for controller in controllers(context):
+            tasks.create_task(runner.run(controller), name=controller.name)

@@ -1,0 +1,161 @@
+"""Object stores: S3, Google Cloud Storage, Azure Blob, through obstore.
+
+A path is an object or everything below it as a directory: `models/res` is not the beginning of
+`models/resnet`. An object's e-tag is its version; where it is an MD5 (S3, one part, no KMS) it is
+also its checksum.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from motorpool.storage import settings
+from motorpool.storage.errors import Interrupted, NothingFound, StorageError
+from motorpool.storage.locations import Location
+from motorpool.storage.transfer import FromStart, Item
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+CHUNK = 4 << 20
+RETRIES = {"max_retries": 3}
+TIMEOUTS = {"connect_timeout": "5s", "timeout": "1h"}
+_MD5 = re.compile(r"^[0-9a-f]{32}$")
+
+
+class ObjectOrigin:
+    def __init__(self, location: Location, env: Mapping[str, str]) -> None:
+        self._location = location
+        self._settings = _settings_of(location, env)
+        self._store = _store(location, self._settings)
+
+    def items(self, chosen: Callable[[str], bool]) -> list[Item]:
+        """Raises StorageError."""
+        import obstore
+
+        location = self._location
+        with _Explained(location, self._settings):
+            found = [self._item(meta) for page in obstore.list(self._store, location.path or None)
+                     for meta in page]  # fmt: skip
+            if not found and location.path:
+                meta = obstore.head(self._store, location.path)
+                found = [self._item(meta, location.path.rpartition("/")[2])]
+        wanted = [item for item in found if item.path and chosen(item.path)]
+        if not wanted:
+            where = "matches the patterns" if found else "is there"
+            raise NothingFound(f"no model at {location.uri}: nothing {where}; correct the path")
+        return wanted
+
+    def read(self, item: Item, offset: int) -> Iterator[memoryview]:
+        import obstore
+        from obstore.exceptions import BaseError, PreconditionError
+
+        options: dict[str, Any] = {}
+        if offset:
+            options["range"] = {"offset": offset}
+        if item.version:
+            options["if_match"] = item.version
+        try:
+            result = obstore.get(self._store, item.address, options=options)  # type: ignore[arg-type]
+            for block in result.stream(min_chunk_size=CHUNK):
+                yield memoryview(block)
+        except PreconditionError as error:
+            raise FromStart from error
+        except FileNotFoundError as error:
+            raise NothingFound(
+                f"{item.address} went away while the model was read: upload it anew"
+            ) from error
+        except BaseError as error:
+            raise Interrupted(first_line(error)) from error
+
+    def _item(self, meta: Any, name: str = "") -> Item:
+        tag = str(meta.get("e_tag") or "")
+        bare = tag.strip('"')
+        is_md5 = self._location.kind == "s3" and _MD5.match(bare)
+        return Item(
+            path=name or meta["path"].removeprefix(self._location.path).strip("/"),
+            address=meta["path"],
+            size=meta["size"],
+            version=tag,
+            modified_s=meta["last_modified"].timestamp(),
+            digest=("md5", bare) if is_md5 else None,
+        )
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:300] if text else type(error).__name__
+
+
+def _settings_of(location: Location, env: Mapping[str, str]) -> settings.StoreSettings:
+    if location.kind == "s3":
+        return settings.s3(env)
+    if location.kind == "gs":
+        return settings.gcs(env)
+    return settings.azure(env, location.account)
+
+
+def _store(location: Location, found: settings.StoreSettings) -> "ObjectStore":
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    make: Any = {"s3": S3Store, "gs": GCSStore, "azure": AzureStore}[location.kind]
+    try:
+        store: ObjectStore = make(
+            location.bucket,
+            config=found.config,
+            client_options={**TIMEOUTS, **found.client},
+            retry_config=RETRIES,
+        )
+    except (BaseError, ValueError) as error:
+        raise StorageError(
+            f"{location.uri}: the credentials cannot be used ({first_line(error)}): correct the "
+            "Secret that they come from"
+        ) from error
+    return store
+
+
+class _Explained:
+    """Turns what a store answers into what its user can do."""
+
+    def __init__(self, location: Location, found: settings.StoreSettings) -> None:
+        self._location = location
+        self._settings = found
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from obstore.exceptions import BaseError
+
+        if isinstance(error, BaseError | FileNotFoundError):
+            raise self._of(error) from error
+
+    def _of(self, error: Exception) -> StorageError:
+        from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+        uri, text = self._location.uri, str(error)
+        bucket = self._location.bucket
+        if "NoSuchBucket" in text or "ContainerNotFound" in text:
+            return NothingFound(f"{uri}: bucket {bucket} does not exist: create it, or correct it")
+        refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+        known = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidToken")
+        code = next((word for word in known if word in text), "")
+        if refused or code:
+            because = f" ({code})" if code else ""
+            if self._settings.anonymous:
+                return StorageError(
+                    f"{uri}: the store refuses to answer without credentials{because}: attach a "
+                    "Secret with them to the service account, or name one in storage.key"
+                )
+            return StorageError(
+                f"{uri}: the store refuses these credentials{because}: correct the Secret, and "
+                f"see that they may list and read bucket {bucket}"
+            )
+        if isinstance(error, NotFoundError | FileNotFoundError):
+            return NothingFound(f"no model at {uri}: nothing is there; correct the path")
+        where = self._settings.config.get("endpoint") or "its endpoint"
+        return StorageError(
+            f"{uri}: {where} does not answer as a store does ({first_line(error)}): correct the "
+            "endpoint, or try again"
+        )

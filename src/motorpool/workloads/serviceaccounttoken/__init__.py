@@ -1,0 +1,1 @@
+"""Secrets that hold a lasting token of a ServiceAccount, filled and cleared away."""
