@@ -93,7 +93,6 @@ class _Client(asyncio.Protocol):
             return
         now = time.perf_counter()
         self._taken.append(now - self._sent)
-        # Replies may differ in length: KServe gives each an id, though always as long.
         del self._received[:]
         self._size = 0
         if now < self._until:
@@ -119,7 +118,8 @@ def size_of(reply: bytes | bytearray) -> int:
     head = bytes(reply[:end]).lower()
     if not head.startswith(b"http/1.1 200"):
         raise RuntimeError(bytes(reply[:500]))
-    _, _, rest = head.partition(b"content-length:")
+    # With the line's end before it: there is a header Inference-Header-Content-Length too.
+    _, _, rest = head.partition(b"\r\ncontent-length:")
     return end + 4 + int(rest.split(b"\r\n")[0])
 
 
