@@ -89,7 +89,7 @@ class _Client(asyncio.Protocol):
         self._received += data
         if not self._size:
             self._size = size_of(self._received)
-        if not self._size or len(self._received) < self._size:
+        if not is_whole(self._received, self._size):
             return
         now = time.perf_counter()
         self._taken.append(now - self._sent)
@@ -110,8 +110,11 @@ class _Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
+CHUNKED = -1
+
+
 def size_of(reply: bytes | bytearray) -> int:
-    """How long the whole reply will be; 0 where its head is not complete."""
+    """How long the whole reply will be, or CHUNKED; 0 where its head is not complete."""
     end = reply.find(b"\r\n\r\n")
     if end < 0:
         return 0
@@ -119,8 +122,12 @@ def size_of(reply: bytes | bytearray) -> int:
     if not head.startswith(b"http/1.1 200"):
         raise RuntimeError(bytes(reply[:500]))
     # With the line's end before it: there is a header Inference-Header-Content-Length too.
-    _, _, rest = head.partition(b"\r\ncontent-length:")
-    return end + 4 + int(rest.split(b"\r\n")[0])
+    _, found, rest = head.partition(b"\r\ncontent-length:")
+    return end + 4 + int(rest.split(b"\r\n")[0]) if found else CHUNKED
+
+
+def is_whole(reply: bytes | bytearray, size: int) -> bool:
+    return reply.endswith(b"\r\n0\r\n\r\n") if size == CHUNKED else 0 < size <= len(reply)
 
 
 def once(port: int, request: bytes, timeout_s: float = 60.0) -> bytes:
@@ -132,7 +139,7 @@ def once(port: int, request: bytes, timeout_s: float = 60.0) -> bytes:
                 connection.sendall(request)
                 received = bytearray(connection.recv(1 << 16))
                 size = size_of(received)
-                while len(received) < size:
+                while not is_whole(received, size):
                     received += connection.recv(1 << 20)
                 return bytes(received[received.find(b"\r\n\r\n") + 4 :])
         except (OSError, RuntimeError, ValueError):

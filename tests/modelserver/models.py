@@ -78,3 +78,19 @@ def _number(field: int, value: int) -> bytes:
 def _field(field: int, content: bytes) -> bytes:
     assert len(content) < 128
     return bytes([field << 3 | 2, len(content)]) + content
+
+
+def table(directory: Path, megabytes: int) -> None:
+    """y = the row of a large table of random numbers that x names."""
+    x = parameter("x", [1], np.int32)
+    rows = np.random.default_rng(0).random((megabytes, 2**18), np.float32)
+    row = op.gather(op.constant(rows), x, op.constant(np.int32(0)))
+    save(directory, [named(op.reduce_sum(row, np.array([1])), "y")], [x])
+
+
+def bfloat_times_two(directory: Path) -> None:
+    """y = 2 * x, of bfloat16."""
+    x = op.parameter([1, 4], ov.Type.bf16, name="x")
+    x.output(0).set_names({"x"})
+    y = op.convert(op.multiply(op.convert(x, "f32"), np.float32(2)), "bf16")
+    save(directory, [named(y, "y")], [x])

@@ -1,10 +1,12 @@
 import asyncio
+import gzip
+import zlib
 from types import SimpleNamespace
 
 import pytest
 
 from motorpool.modelserver import bodies
-from motorpool.modelserver.errors import Overloaded, TooLarge
+from motorpool.modelserver.errors import InvalidInput, Overloaded, TooLarge
 
 
 class Chunks:
@@ -73,3 +75,37 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch):
 
     with bodies.Bodies().open(scope()) as body, pytest.raises(bodies.TooSlow):
         await body.read(Silence())
+
+
+async def unpacked(content, encoding):
+    with bodies.Bodies().open(scope(len(content))) as body:
+        return await body.read_unpacked(Chunks(content), encoding)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5_000_000])
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_a_packed_body_is_unpacked(encoding, pack, size):
+    assert await unpacked(pack(bytes(size)), encoding) == bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (gzip.compress(b"hello")[:-3], "gzip", "it is cut off"),
+        (b"hello", "gzip", "incorrect header check"),
+        (b"", "gzip", "it is cut off"),
+        (b"hello", "br", "Unsupported content encoding - br"),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_told_so(content, encoding, message):
+    with pytest.raises(InvalidInput, match=message):
+        await unpacked(content, encoding)
+
+
+async def test_a_small_body_that_grows_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(bodies, "BODY_MOST", 10_000)
+
+    with pytest.raises(TooLarge):
+        await unpacked(gzip.compress(bytes(1_000_000)), "gzip")

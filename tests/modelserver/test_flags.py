@@ -1,6 +1,6 @@
 import pytest
 
-from motorpool.modelserver.flags import Settings, UsageError, parse, usage
+from motorpool.modelserver.flags import MEANING, UsageError, parse, usage
 from motorpool.modelserver.layout import Layout
 
 MODEL = ("--model_name=m", "--model_path=/models/m", "--rest_port=8888")
@@ -68,7 +68,7 @@ def test_help_needs_no_model():
 
 
 def test_help_names_every_flag():
-    assert all(f"--{name}" in usage() for name in Settings.__slots__)
+    assert all(f"--{name}" in usage() for name in MEANING)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,29 @@ def test_help_names_every_flag():
         ([*MODEL, "--rest_bind_address=a b"], "has invalid format"),
         ([*MODEL, "--metrics_list=ovms_streams"], "metrics_enable setting is missing"),
         ([*MODEL, "--metrics_enable", "--metrics_list=x"], "there is no metric named x"),
+        ([*MODEL, "--config_path=c"], "Use either config_path or model_path with model_name"),
+        (
+            ["--rest_port=1", "--config_path=c", "--nireq=2"],
+            "Model parameters in CLI are exclusive with the config file",
+        ),
+        ([*MODEL, "--pull"], "this server has no generative models"),
+        ([*MODEL, "--source_model=a/b"], "this server has no generative models"),
+        ([*MODEL, "--model_version_policy={}"], "Model version policy is in wrong format"),
+        ([*MODEL, '--model_version_policy={"some":{}}'], "contains unsupported key"),
+        ([*MODEL, "--shape=(1,x)"], "the shape is in wrong format"),
+        ([*MODEL, "--shape={}"], "names no input"),
+        ([*MODEL, "--batch_size=0"], "from 1"),
+        ([*MODEL, "--precision=uint8"], "should be two of"),
+        ([*MODEL, "--mean=[1,x]"], "should be a number"),
+        ([*MODEL, "--mean=1"], "need a layout"),
+        ([*MODEL, "--grpc_channel_arguments=x"], "should be name=value"),
+        ([*MODEL, "--allowed_origins=\n"], "what a header can hold"),
         (["--rest_port=1"], "Use config_path or model_path with model_name"),
         (["--model_name=m", "--model_path=p"], "port and rest_port cannot both be unset"),
-        (["--model_name=m", "--model_path=p", "--port=1"], "does not speak gRPC yet"),
+        (
+            ["--model_name=m", "--model_path=p", "--port=1", "--metrics_enable"],
+            "rest_port setting is missing, metrics are enabled on rest port",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_refused_with_its_reason(flags, message):
@@ -102,3 +122,41 @@ def test_a_wrong_command_line_is_refused_with_its_reason(flags, message):
         parse(flags)
 
     assert message in str(refusal.value)
+
+
+def test_flags_of_openvino_model_server_without_a_meaning_here_are_taken_and_named():
+    flags = ["--grpc_workers=4", "--stateful", "--api_key_file", "/key", "--verbose_response=true"]
+
+    settings = parse([*MODEL, *flags])
+
+    assert settings.without_effect == (
+        "grpc_workers",
+        "stateful",
+        "api_key_file",
+        "verbose_response",
+    )
+
+
+def test_what_is_done_to_pixels_is_read():
+    settings = parse(
+        [
+            *MODEL,
+            "--layout=NHWC:NCHW",
+            "--precision=uint8:fp32",
+            "--color_format=RGB:BGR",
+            "--mean=[1,2,3]",
+            "--scale=255",
+            "--batch_size=1:8",
+        ]
+    )
+
+    assert settings.precision == ("u8", "f32")
+    assert settings.color_format == ("RGB", "BGR")
+    assert (settings.mean, settings.scale) == ((1.0, 2.0, 3.0), (255.0,))
+    assert settings.batch_size == (1, 8)
+
+
+def test_arguments_of_grpc_are_numbers_or_texts():
+    settings = parse([*MODEL, "--grpc_channel_arguments=grpc.max_concurrent_streams=4,a.b=c"])
+
+    assert settings.grpc_channel_arguments == (("grpc.max_concurrent_streams", 4), ("a.b", "c"))

@@ -34,7 +34,7 @@ def test_warming_starts_no_thread_and_imports_what_takes_time():
         from motorpool.modelserver import main
         cold = "openvino" in sys.modules
         main.warm()
-        modules = {"numpy", "openvino", "granian", "PIL", "uvloop"} <= set(sys.modules)
+        modules = {"numpy", "openvino", "granian", "PIL", "uvloop", "grpc"} <= set(sys.modules)
         print(json.dumps([cold, modules, len(os.listdir("/proc/self/task"))]))
         """
     )
@@ -55,13 +55,14 @@ FORKS = """
             codes.append(os.waitstatus_to_exitcode(os.waitpid(children.pop(0), 0)[1]))
 
     atexit.register(stop)
-    for port in sys.argv[2:]:
+    for port, rpc_port in zip(sys.argv[2::2], sys.argv[3::2]):
         started = time.perf_counter()
         pid = os.fork()
         if pid == 0:
             os._exit(main.run([
                 "--model_name=m", f"--model_path={sys.argv[1]}", f"--rest_port={port}",
                 "--rest_bind_address=127.0.0.1", "--target_device=AUTO",
+                f"--port={rpc_port}", "--grpc_bind_address=127.0.0.1",
             ]))
         children.append(pid)
         body = json.dumps({"inputs": [
@@ -86,7 +87,7 @@ FORKS = """
 def test_children_answer_soon_after_the_fork(tmp_path):
     models.times(tmp_path / "1", 2)
 
-    took, answers, codes, threads = in_python(FORKS, tmp_path, *(free_port() for _ in range(3)))
+    took, answers, codes, threads = in_python(FORKS, tmp_path, *(free_port() for _ in range(6)))
 
     assert answers == [[2, 4, 6, 8]] * 3
     assert codes == [0, 0, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motorpool.modelserver.errors import InferError, InvalidInput, UnusableContent
+from motorpool.modelserver.errors import EmptyContent, InferError, InvalidInput, UnusableContent
 from motorpool.modelserver.images import resized, tensor_of
 from motorpool.modelserver.tensors import Dimension, Images, TensorSpec
 
@@ -94,7 +94,7 @@ def test_where_the_model_takes_any_size_that_of_the_image_counts():
 @pytest.mark.parametrize(
     ("images", "of", "error", "text"),
     [
-        ([b""], spec(1, 1, 2, 3), UnusableContent, "Bytes contents is empty"),
+        ([b""], spec(1, 1, 2, 3), EmptyContent, "Bytes contents is empty"),
         ([b"no image"], spec(1, 1, 2, 3), UnusableContent, "Image parsing failed"),
         ([encoded(picture())[:-30]], spec(1, 1, 2, 3), UnusableContent, "Image parsing failed"),
         (

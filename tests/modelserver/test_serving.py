@@ -506,15 +506,6 @@ def test_the_version_is_printed():
     assert run("--version").stdout == f"motorpool-server {__version__}\n"
 
 
-def test_that_grpc_is_missing_is_said_once(tmp_path):
-    models.times(tmp_path / "1", 2)
-
-    with started(tmp_path, f"--port={free_port()}", log=tmp_path / "log") as server:
-        text = server.log.read_text()
-
-    assert text.count("gRPC is not served yet") == 1
-
-
 def test_it_listens_where_it_is_told_to(tmp_path):
     models.times(tmp_path / "1", 2)
 

@@ -1,13 +1,16 @@
 """The bodies of requests: read whole, within bounds of size, of time and of their sum."""
 
 import asyncio
+import zlib
 from typing import Any
 
-from motorpool.modelserver.errors import Overloaded, TooLarge, TooSlow
+from motorpool.modelserver.errors import InvalidInput, Overloaded, TooLarge, TooSlow
 
 BODY_MOST = 2**30  # as OpenVINO Model Server
 BODIES_MOST = 2 * BODY_MOST  # all bodies that are held at a time
 SMALL_BODY = 2**16  # comes in one piece, or nearly; not worth a clock
+PIECE = 2**20
+WINDOW_BITS = {"gzip": 31, "deflate": 15}
 PATIENCE_S = 30.0
 SLOWEST_BYTES_S = 2**18
 
@@ -43,6 +46,33 @@ class Body:
 
     def __exit__(self, *_: object) -> None:
         self._bodies.release(self._held)
+
+    async def read_unpacked(self, protocol: Any, encoding: str | None) -> bytes:
+        """The body without its Content-Encoding. Raises InvalidInput beside what `read` raises."""
+        content = await self.read(protocol)
+        if encoding is None or encoding == "identity":
+            return content
+        if encoding not in WINDOW_BITS:
+            raise InvalidInput("Unsupported content encoding", encoding[:100])
+        try:
+            return await self._unpacked(content, zlib.decompressobj(WINDOW_BITS[encoding]))
+        except zlib.error as error:
+            raise InvalidInput("Could not decompress the request body", str(error)) from None
+
+    async def _unpacked(self, content: bytes, stream: Any) -> bytes:
+        """What is packed may be a thousand times as large: it is held to account as it grows."""
+        parts: list[bytes] = []
+        while not stream.eof:
+            if parts or len(content) > SMALL_BODY:
+                part = await asyncio.to_thread(stream.decompress, content, PIECE)
+            else:
+                part = stream.decompress(content, PIECE)
+            content = stream.unconsumed_tail
+            if not (part or content or stream.eof):
+                raise InvalidInput("Could not decompress the request body", "it is cut off")
+            self._hold(len(part))
+            parts.append(part)
+        return b"".join(parts)
 
     async def read(self, protocol: Any) -> bytes:
         """Raises TooLarge, TooSlow, Overloaded."""

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from openvino.preprocess import PrePostProcessor
+from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from motorpool.modelserver.contract import EngineError
 from motorpool.modelserver.layout import NO_LAYOUTS, Layout, Layouts, fits, from_openvino
+from motorpool.modelserver.preprocess import NO_STEPS, Steps
+from motorpool.modelserver.shape import NO_SHAPES, Bounds, Shapes, wanted_shapes
 from motorpool.modelserver.tensors import (
     ANY,
+    BF16,
     BYTES,
     INVALID,
     NAMES,
@@ -33,6 +36,9 @@ RENDER_NODES = ("/dev/dri/renderD*", "/dev/accel/accel*")
 class Options:
     device: str
     layouts: Layouts = NO_LAYOUTS
+    shapes: Shapes = NO_SHAPES
+    batch_size: Bounds | None = None  # of the dimension N, where no shape is given
+    steps: Steps = NO_STEPS
     nireq: int = 0  # 0: the engine's own choice
     properties: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
@@ -105,8 +111,9 @@ def load(core: Any, file: Path, options: Options) -> Engine:
     except (RuntimeError, OSError) as error:
         raise EngineError(f"cannot read {file}: {_cause(error)}") from error
     chosen = _chosen_layouts(model, options.layouts)
+    _reshape(model, chosen, options)
     try:
-        model = _with_layouts(model, chosen)
+        model = _preprocessed(model, chosen, options.steps)
         compiled = core.compile_model(model, options.device, _properties(options))
     except RuntimeError as error:
         raise EngineError(f"cannot compile {file} for {options.device}: {_cause(error)}") from error
@@ -150,14 +157,62 @@ def _own_layout(port: Any) -> Layout:
     return Layout(text, text)
 
 
-def _with_layouts(model: Any, chosen: dict[str, Layout]) -> Any:
+def _reshape(model: Any, chosen: dict[str, Layout], options: Options) -> None:
+    """Raises EngineError."""
+    inputs = {_name(port, index): port for index, port in enumerate(model.inputs)}
+    ranks = {name: _rank(port) for name, port in inputs.items()}
+    try:
+        shapes = wanted_shapes(options.shapes, options.batch_size, ranks, chosen)
+    except ValueError as error:
+        raise EngineError(str(error)) from error
+    bounds = {
+        inputs[name]: ov.PartialShape(
+            [
+                own if each is None else ov.Dimension(each.low, each.high)
+                for own, each in zip(inputs[name].get_partial_shape(), shape, strict=True)
+            ]
+        )
+        for name, shape in shapes.items()
+    }
+    if not bounds:
+        return
+    try:
+        model.reshape(bounds)
+    except RuntimeError as error:
+        raise EngineError(f"the model cannot take that shape: {_cause(error)}") from error
+
+
+def _rank(port: Any) -> int | None:
+    rank = port.get_partial_shape().rank
+    return int(rank.get_length()) if rank.is_static else None
+
+
+def _preprocessed(model: Any, chosen: dict[str, Layout], steps: Steps) -> Any:
+    if steps and len(model.inputs) != 1:
+        raise EngineError("precision, color_format, mean, scale need a model with one input")
     processor = PrePostProcessor(model)
     changed = [
         _change_layout(info(index), port, chosen[_name(port, index)])
         for ports, info in ((model.inputs, processor.input), (model.outputs, processor.output))
         for index, port in enumerate(ports)
     ]
-    return processor.build() if any(changed) else model
+    if steps:
+        _add_steps(processor.input(0), steps)
+    return processor.build() if steps or any(changed) else model
+
+
+def _add_steps(info: Any, steps: Steps) -> None:
+    """Types first, because only then has a pixel the fractions that mean and scale need."""
+    tensor, process = info.tensor(), info.preprocess()
+    if steps.precision:
+        tensor.set_element_type(getattr(ov.Type, steps.precision.request))
+        process.convert_element_type(getattr(ov.Type, steps.precision.model))
+    if steps.colours:
+        tensor.set_color_format(getattr(ColorFormat, steps.colours.request))
+        process.convert_color(getattr(ColorFormat, steps.colours.model))
+    for numbers, step in ((steps.mean, process.mean), (steps.scale, process.scale)):
+        if numbers:
+            step(numbers[0] if len(numbers) == 1 else list(numbers))
 
 
 def _change_layout(info: Any, port: Any, layout: Layout) -> bool:
@@ -191,7 +246,9 @@ def _datatype(port: Any) -> str:
     kind = port.get_element_type()
     if kind == ov.Type.string:
         return BYTES
-    if kind in (ov.Type.bf16, ov.Type.i4, ov.Type.u4, ov.Type.u1):
+    if kind == ov.Type.bf16:
+        return BF16
+    if kind in (ov.Type.i4, ov.Type.u4, ov.Type.u1):
         return INVALID
     return NAMES.get(np.dtype(kind.to_dtype()), INVALID)
 

@@ -7,6 +7,7 @@ InferError
     InvalidInput           the request is wrong; sending it again will not help
         MalformedJson      it is no JSON at all
         UnusableContent    well-formed, but its content cannot be turned into tensors
+            EmptyContent   there is none
         TooLarge
         TooSlow            the body did not come
     UnknownAddress         nothing has that URL
@@ -19,6 +20,9 @@ InferError
         Expired            its own time was over before there was an answer
     ClientLeft             nobody waits for the answer
     ModelFault             the engine failed; not the request's fault
+    ReloadFailed           not everything in config.json can be served
+        NoConfig           config.json cannot be read
+        InvalidConfig      config.json itself is wrong
 """
 
 
@@ -36,6 +40,10 @@ class MalformedJson(InvalidInput):
 
 
 class UnusableContent(InvalidInput):
+    pass
+
+
+class EmptyContent(UnusableContent):
     pass
 
 
@@ -90,6 +98,19 @@ class ClientLeft(InferError):
 
 
 class ModelFault(InferError):
+    pass
+
+
+class ReloadFailed(InferError):
+    pass
+
+
+class NoConfig(ReloadFailed):
+    def __init__(self) -> None:
+        super().__init__("Config file not found or cannot open.")
+
+
+class InvalidConfig(ReloadFailed):
     pass
 
 

@@ -4,21 +4,21 @@ The statuses are OpenVINO Model Server's, the odd ones included: 412 for what is
 wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
-import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Executor
-from time import perf_counter
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
 
-from motorpool.modelserver import errors, images, metrics, routes, waiting
+from motorpool.modelserver import errors, metrics, routes, waiting
 from motorpool.modelserver.bodies import Bodies
-from motorpool.modelserver.model import Model, Serving
-from motorpool.modelserver.protocols import v1, v2
+from motorpool.modelserver.catalog import NO_GRAPH, Catalog
+from motorpool.modelserver.inference import counted, infer
+from motorpool.modelserver.model import Serving
+from motorpool.modelserver.protocols import tfs, v1, v2
 from motorpool.modelserver.routes import Endpoint, Route
-from motorpool.modelserver.tensors import Array, Images, InferRequest, TensorSpec, prepared
 
 log = structlog.get_logger("motorpool.modelserver")
 
@@ -26,6 +26,7 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.InvalidInput: 400,
     errors.MalformedJson: 412,
     errors.UnusableContent: 500,
+    errors.EmptyContent: 500,
     errors.TooLarge: 413,
     errors.TooSlow: 408,
     errors.UnknownAddress: 400,
@@ -37,32 +38,64 @@ STATUS_OF: dict[type[errors.InferError], int] = {
     errors.Expired: 504,
     errors.ClientLeft: 499,  # in logs and counters only
     errors.ModelFault: 500,
+    errors.ReloadFailed: 500,
+    errors.NoConfig: 500,
+    errors.InvalidConfig: 412,
 }
+RELOAD_FAILED = "Reloading config file failed. Check server logs for more info."
 
-CORS = [
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-methods", "*"),
-    ("access-control-allow-headers", "*"),
-]
-JSON_HEADERS = [("content-type", "application/json"), *CORS]
-METRICS_HEADERS = [("content-type", metrics.CONTENT_TYPE), *CORS]
+JSON_TYPE = "application/json"
 JSON_LENGTH = "inference-header-content-length"
 
 
 class Reply(NamedTuple):
     body: bytes = b""
-    headers: list[tuple[str, str]] = JSON_HEADERS
     status: int = 200
+    content_type: str = JSON_TYPE
+    json_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What browsers are told of who may read the answers."""
+
+    origins: str = "*"
+    methods: str = "*"
+    headers: str = "*"
+    credentials: bool = False
+
+    def lines(self) -> list[tuple[str, str]]:
+        given = [
+            ("access-control-allow-origin", self.origins),
+            ("access-control-allow-methods", self.methods),
+            ("access-control-allow-headers", self.headers),
+        ]
+        return [*given, ("access-control-allow-credentials", "true")] if self.credentials else given
+
+
+class Reload(Protocol):
+    async def __call__(self) -> bool:
+        """Whether anything changed. Raises ReloadFailed."""
+        ...
 
 
 class App:
-    """Serves *model*. `ready` turns true when all models have been loaded for the first time."""
+    """Serves the models of *catalog*; /metrics where there is a *registry*."""
 
     def __init__(
-        self, model: Model, *, version: str, decoders: Executor, registry: metrics.Registry | None
+        self,
+        catalog: Catalog,
+        *,
+        version: str,
+        decoders: Executor,
+        registry: metrics.Registry | None,
+        reload: Reload,
+        cors: Cors,
     ) -> None:
-        self.ready = False
-        self._model = model
+        self._catalog = catalog
+        self._reload = reload
+        self._cors = cors.lines()
+        self._json_headers = [("content-type", JSON_TYPE), *self._cors]
         self._decoders = decoders
         self._registry = registry
         self._server_metadata = v2.encode_server_metadata(version)
@@ -78,7 +111,14 @@ class App:
         except Exception:  # Our own mistake: its caller gets 500, the log the rest.
             log.exception("request failed", method=scope.method, path=scope.path)
             reply = Reply(v2.encode_error("Internal server error"), status=500)
-        protocol.response_bytes(reply.status, reply.headers, reply.body)
+        protocol.response_bytes(reply.status, self._headers(reply), reply.body)
+
+    def _headers(self, reply: Reply) -> list[tuple[str, str]]:
+        if reply.json_length is not None:
+            return [*self._json_headers, (JSON_LENGTH, str(reply.json_length))]
+        if reply.content_type == JSON_TYPE:
+            return self._json_headers
+        return [("content-type", reply.content_type), *self._cors]
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
         route = routes.route(scope.method, scope.path)
@@ -90,104 +130,94 @@ class App:
             return self._metadata(route)
         if route.endpoint is Endpoint.MODEL_STATUS:
             return self._status(route)
+        if route.endpoint is Endpoint.MODEL_SIGNATURE:
+            return self._signature(route)
+        if route.endpoint is Endpoint.CONFIG_RELOAD:
+            return await self._reloaded()
         return self._server_reply(route.endpoint)
 
     def _server_reply(self, endpoint: Endpoint) -> Reply:
         if endpoint is Endpoint.SERVER_METADATA:
             return Reply(self._server_metadata)
-        if endpoint is Endpoint.SERVER_READY and not self.ready:
+        if endpoint is Endpoint.SERVER_READY and not self._catalog.ready.is_set():
             raise errors.NotReady
+        if endpoint is Endpoint.CONFIG:
+            return Reply(self._config())
         if endpoint is Endpoint.METRICS:
             if self._registry is None:
                 raise errors.UnknownAddress
-            return Reply(self._registry.exposition().encode(), METRICS_HEADERS)
+            return Reply(self._registry.exposition().encode(), content_type=metrics.CONTENT_TYPE)
         return Reply()
 
-    def _named(self, route: Route, text: str = "Model with requested name is not found") -> Model:
-        if route.model != self._model.name:
-            raise errors.NotFound(text)
-        return self._model
-
     def _model_ready(self, route: Route) -> Reply:
-        version = self._named(route).version(route.version)
+        version = self._catalog.model(route.model).version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
-        version.serving.metrics.ready.successes.value += 1
+        version.serving.metrics.rest.ready.successes.value += 1
         return Reply()
 
     def _metadata(self, route: Route) -> Reply:
-        model = self._named(route)
+        model = self._catalog.model(route.model)
         version = model.version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
-        version.serving.metrics.metadata.successes.value += 1
+        version.serving.metrics.rest.metadata.successes.value += 1
         return Reply(v2.encode_metadata(model.name, model.available, version.serving.engine.spec))
 
     def _status(self, route: Route) -> Reply:
-        """V1, in the words of KServe's own servers for the models that they serve."""
-        model = self._named(route)
+        """V1, of a table in the words of KServe's own servers, which it is served in place of."""
+        model = self._catalog.model(route.model)
+        version = next((each for each in model.versions if each.serving is not None), None)
+        if version is not None and version.serving is not None and version.serving.engine.spec.rows:
+            return Reply(v1.encode_status(model.name))
+        status = model.status(route.version)
+        model.count_status("REST")
+        return Reply(tfs.encode_status(status))
+
+    def _signature(self, route: Route) -> Reply:
+        model = self._catalog.model(route.model)
         version = model.version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
-        if not version.serving.engine.spec.rows:
-            raise errors.UnknownAddress
-        return Reply(v1.encode_status(model.name))
+        version.serving.metrics.rest.model_metadata.successes.value += 1
+        return Reply(tfs.encode_metadata(model.name, version.number, version.serving.engine.spec))
+
+    def _config(self) -> bytes:
+        return tfs.encode_config({each.name: each.status(None) for each in self._catalog.models})
+
+    async def _reloaded(self) -> Reply:
+        try:
+            changed = await self._reload()
+        except errors.ReloadFailed as error:
+            log.warning("reload failed", cause=str(error))
+            text = str(error) if isinstance(error, errors.NoConfig) else RELOAD_FAILED
+            return Reply(tfs.encode_config_error(text), STATUS_OF[type(error)])
+        return Reply(self._config(), 201 if changed else 200)
 
     async def _infer(self, scope: Any, protocol: Any, route: Route) -> Reply:
-        started = perf_counter()
-        # The last place where OpenVINO Model Server looks for a name is among its graphs.
-        model = self._named(route, "Mediapipe graph definition with requested name is not found")
-        serving = await model.serving(route.version)
-        series = serving.metrics
-        series.current_requests.value += 1
-        try:
-            with self._bodies.open(scope) as body:
-                content = await body.read(protocol)
-                if route.endpoint is Endpoint.MODEL_PREDICT:
-                    work = self._predicted(serving, content)
-                else:
-                    end = scope.headers.get(JSON_LENGTH)
-                    work = self._answer(serving, model.name, content, end)
-                reply = await _awaited(work, serving, scope, protocol)
-        except errors.InferError:
-            series.infer.failures.value += 1
-            raise
-        finally:
-            series.current_requests.value -= 1
-        series.infer.successes.value += 1
-        series.request_time.observe((perf_counter() - started) * 1e6)
-        return reply
+        serving = await self._catalog.model(route.model, NO_GRAPH).serving(route.version)
+        series = serving.metrics.rest
+        call = series.predict if route.endpoint is Endpoint.MODEL_PREDICT else series.infer
+        with counted(serving, series, call), self._bodies.open(scope) as body:
+            content = await body.read_unpacked(protocol, scope.headers.get("content-encoding"))
+            if route.endpoint is Endpoint.MODEL_PREDICT:
+                work = self._predicted(serving, content)
+            else:
+                end = scope.headers.get(JSON_LENGTH)
+                work = self._answer(serving, route.model, content, end)
+            return await _awaited(work, serving, scope, protocol)
 
     async def _answer(
         self, serving: Serving, name: str, body: bytes, json_length: str | None
     ) -> Reply:
         request = v2.decode_request(body, json_length)
-        outputs = await self._outputs(serving, request)
+        outputs = await infer(serving, request, self._decoders)
         content, end = v2.encode_response(name, serving.number, request, outputs)
-        if end is None:
-            return Reply(content)
-        return Reply(content, [*JSON_HEADERS, (JSON_LENGTH, str(end))])
+        return Reply(content, json_length=end)
 
     async def _predicted(self, serving: Serving, body: bytes) -> Reply:
         request, form = v1.decode_predict(body, serving.engine.spec)
-        return Reply(v1.encode_predict(form, await self._outputs(serving, request)))
-
-    async def _outputs(
-        self, serving: Serving, request: InferRequest
-    ) -> list[tuple[TensorSpec, Array]]:
-        spec = serving.engine.spec
-        arrays = [await self._array(each) for each in prepared(request, spec)]
-        serving.metrics.queue_active.value = serving.workers.active
-        answer = await serving.workers.infer(arrays)
-        serving.metrics.wait_time.observe(answer.waited_s * 1e6)
-        serving.metrics.inference_time.observe(answer.inferred_s * 1e6)
-        return list(zip(spec.outputs, answer.outputs, strict=True))
-
-    async def _array(self, given: Array | Images) -> Array:
-        if isinstance(given, Images):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._decoders, images.tensor_of, given)
-        return given
+        return Reply(v1.encode_predict(form, await infer(serving, request, self._decoders)))
 
 
 async def _awaited(

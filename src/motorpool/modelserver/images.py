@@ -13,7 +13,7 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from PIL import WebPImagePlugin as WebpImagePlugin
 
-from motorpool.modelserver.errors import InvalidInput, UnusableContent
+from motorpool.modelserver.errors import EmptyContent, InvalidInput, UnusableContent
 from motorpool.modelserver.layout import names_image_dimensions
 from motorpool.modelserver.tensors import DTYPES, Array, Dimension, Images, TensorSpec
 
@@ -60,7 +60,7 @@ def resized(pixels: Array, height: int, width: int, dtype: np.dtype[Any]) -> Arr
 def _decoded(encoded: bytes) -> Array:
     """Height, width, channels; as cv2.imdecode(..., IMREAD_UNCHANGED) gives them."""
     if not encoded:
-        raise UnusableContent("Bytes contents is empty")
+        raise EmptyContent("Bytes contents is empty")
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if image.width * image.height > PIXELS_MOST:

@@ -10,6 +10,7 @@ from motorpool.modelserver import formats
 from motorpool.modelserver.contract import Engine, EngineError
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.formats import FormatError, ModelFile
+from motorpool.modelserver.preprocess import Steps
 
 
 class Loader:
@@ -40,8 +41,6 @@ class Loader:
         return loading.load(file, options)
 
     def _openvino(self, file: ModelFile) -> Engine:
-        import openvino as ov
-
         from motorpool.modelserver import engine
 
         settings = self._settings
@@ -50,9 +49,28 @@ class Loader:
                 settings.target_device, accelerators=engine.has_accelerators()
             ),
             layouts=settings.layout,
+            shapes=settings.shape,
+            batch_size=settings.batch_size,
+            steps=Steps(settings.precision, settings.color_format, settings.mean, settings.scale),
             nireq=settings.nireq,
-            properties=settings.plugin_config,
+            properties=_cache(settings) | dict(settings.plugin_config),
         )
         if self._core is None:
-            self._core = ov.Core()
+            self._core = _core(settings)
         return engine.load(self._core, file.path, options)
+
+
+def _cache(settings: Settings) -> dict[str, str | int | float | bool]:
+    return {"CACHE_DIR": settings.cache_dir} if settings.cache_dir else {}
+
+
+def _core(settings: Settings) -> Any:
+    import openvino as ov
+
+    core = ov.Core()
+    if settings.cpu_extension:
+        try:
+            core.add_extension(settings.cpu_extension)
+        except RuntimeError as error:
+            raise EngineError(f"cannot load {settings.cpu_extension}: {error}") from error
+    return core

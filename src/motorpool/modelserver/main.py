@@ -51,6 +51,7 @@ def warm() -> None:
     """Imports everything heavy and leaves this process with the threads that it had."""
     _prepare_imports()
     import motorpool.modelserver.engine
+    import motorpool.modelserver.rpc
     import motorpool.modelserver.server  # noqa: F401
 
 
@@ -69,7 +70,11 @@ def _serve(settings: Settings) -> int:
 
     from motorpool.modelserver import logs, server
 
-    logs.configure(settings.log_level)
+    try:
+        logs.configure(settings.log_level, settings.log_path)
+    except OSError as error:
+        sys.stderr.write(f"error parsing options - --log_path={settings.log_path}: {error}\n")
+        return EX_USAGE
     # Not asyncio.run: it would wait without bound for a load that is still under way.
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -163,8 +163,27 @@ class Call:
     __slots__ = ("failures", "successes")
 
     def __init__(self, registry: Registry, **labels: str) -> None:
-        self.successes = registry.value(REQUESTS_SUCCESS, api="KServe", **labels)
-        self.failures = registry.value(REQUESTS_FAIL, api="KServe", **labels)
+        self.successes = registry.value(REQUESTS_SUCCESS, **labels)
+        self.failures = registry.value(REQUESTS_FAIL, **labels)
+
+
+class InterfaceMetrics:
+    """The series of one version of a model over one interface."""
+
+    def __init__(self, registry: Registry, interface: str, name: str, version: int) -> None:
+        def call(api: str, method: str, **more: str) -> Call:
+            return Call(registry, api=api, interface=interface, method=method, name=name, **more)
+
+        number = str(version)
+        self.infer = call("KServe", "ModelInfer", version=number)
+        self.metadata = call("KServe", "ModelMetadata", version=number)
+        self.ready = call("KServe", "ModelReady")
+        self.predict = call("TensorFlowServing", "Predict", version=number)
+        self.model_metadata = call("TensorFlowServing", "GetModelMetadata", version=number)
+        self.model_status = call("TensorFlowServing", "GetModelStatus")
+        self.request_time = registry.histogram(
+            REQUEST_TIME, interface=interface, name=name, version=number
+        )
 
 
 class VersionMetrics:
@@ -172,14 +191,8 @@ class VersionMetrics:
 
     def __init__(self, registry: Registry, name: str, version: int) -> None:
         one = {"name": name, "version": str(version)}
-        self.infer = Call(registry, interface="REST", method="ModelInfer", **one)
-        self.metadata = Call(registry, interface="REST", method="ModelMetadata", **one)
-        self.ready = Call(registry, interface="REST", method="ModelReady", name=name)
-        Call(registry, interface="gRPC", method="ModelInfer", **one)
-        Call(registry, interface="gRPC", method="ModelMetadata", **one)
-        Call(registry, interface="gRPC", method="ModelReady", name=name)
-        self.request_time = registry.histogram(REQUEST_TIME, interface="REST", **one)
-        registry.histogram(REQUEST_TIME, interface="gRPC", **one)
+        self.rest = InterfaceMetrics(registry, "REST", name, version)
+        self.grpc = InterfaceMetrics(registry, "gRPC", name, version)
         self.inference_time = registry.histogram(INFERENCE_TIME, **one)
         self.wait_time = registry.histogram(WAIT_TIME, **one)
         self.streams = registry.value(STREAMS, **one)

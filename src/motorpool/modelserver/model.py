@@ -5,6 +5,8 @@ old one is retired, and requests that the old one has accepted are finished by i
 """
 
 import asyncio
+import contextlib
+import ctypes
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,10 +16,12 @@ import structlog
 from motorpool.modelserver.contract import Engine, EngineError, Load
 from motorpool.modelserver.errors import NotFound, NotLoaded
 from motorpool.modelserver.metrics import Registry, VersionMetrics
+from motorpool.modelserver.policy import LATEST, VersionPolicy
+from motorpool.modelserver.protocols.tfs import OK, UNKNOWN, VersionStatus
 from motorpool.modelserver.repository import (
     RepositoryError,
     Signature,
-    latest_version,
+    existing_versions,
     signature,
     version_directory,
 )
@@ -27,6 +31,7 @@ log = structlog.get_logger("motorpool.modelserver")
 
 # As OpenVINO Model Server: a request for a version that is being loaded waits for it, for so long.
 LOADING_WAIT_S = 10.0
+TRIM_AFTER_S = 1.0
 
 
 class LoadFailed(Exception):
@@ -56,25 +61,38 @@ class Version:
         self.number = number
         self.state = State.START
         self.serving: Serving | None = None
+        self.failed = False
         self.decided = asyncio.Event()  # set once loading has ended, either way
 
 
 class Model:
     def __init__(
-        self, name: str, path: Path, load: Load, registry: Registry, batch_window_s: float = 0.0
+        self,
+        name: str,
+        path: Path,
+        load: Load,
+        registry: Registry,
+        policy: VersionPolicy = LATEST,
+        batch_window_s: float = 0.0,
     ) -> None:
         self.name = name
         self.path = path
+        self._policy = policy
         self._load = load
         self._registry = registry
         self._batch_window_s = batch_window_s
         self._versions: dict[int, Version] = {}
         self._first_refresh = asyncio.Event()
-        self._failed: tuple[tuple[int, Signature], str] | None = None  # what it was, and why
+        self._failed: dict[int, tuple[Signature, str]] = {}  # what each was, and why
 
     @property
     def available(self) -> list[int]:
         return sorted(v.number for v in self._versions.values() if v.state is State.AVAILABLE)
+
+    @property
+    def versions(self) -> list[Version]:
+        """Every one that was ever loaded, or should have been, lowest first."""
+        return [self._versions[number] for number in sorted(self._versions)]
 
     def version(self, number: int | None) -> Version:
         """The version asked for, loaded or not; by default the highest that is available."""
@@ -84,6 +102,28 @@ class Model:
         if found is None or found.state is State.END:
             raise NotFound("Model with requested version is not found")
         return found
+
+    def status(self, number: int | None) -> list[VersionStatus]:
+        """Of that version, or of every one. Raises NotFound."""
+        versions = self.versions if number is None else [self._known(number)]
+        return [
+            VersionStatus(each.number, each.state.name, UNKNOWN if each.failed else OK)
+            for each in versions
+        ]
+
+    def count_status(self, interface: str) -> None:
+        """One more who asked for `status`; counted once there is a version to count it at."""
+        for version in self.versions:
+            if version.serving is not None:
+                series = version.serving.metrics
+                of = series.rest if interface == "REST" else series.grpc
+                of.model_status.successes.value += 1
+                return
+
+    def _known(self, number: int) -> Version:
+        if number not in self._versions:
+            raise NotFound("Model with requested version is not found")
+        return self._versions[number]
 
     async def serving(self, number: int | None) -> Serving:
         """That version ready for work; waits a while for one that is being loaded."""
@@ -95,46 +135,51 @@ class Model:
             raise NotLoaded
         return version.serving
 
-    async def refresh(self) -> None:
-        """Serves what the directory now holds. Raises LoadFailed; what was served stays served."""
+    async def refresh(self) -> bool:
+        """Serves what the directory now holds; whether that is something else than before.
+
+        Raises LoadFailed; what was served stays served.
+        """
         try:
-            await self._refresh()
+            return await self._refresh()
         finally:
             self._first_refresh.set()
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
+        before = self.available
         try:
-            latest = await asyncio.to_thread(latest_version, self.path)
+            found = await asyncio.to_thread(existing_versions, self.path)
         except RepositoryError as error:
             raise LoadFailed(str(error)) from error
-        known = self._versions.get(latest)
+        wanted = self._policy.choose(found)
+        if not wanted and not before:
+            raise LoadFailed(f"the version policy asks for none of those in {self.path}")
+        failures: list[LoadFailed] = []
+        for number in wanted:
+            try:
+                await self._ensure_loaded(number)
+            except LoadFailed as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        for version in self.versions:
+            if version.number not in wanted and version.state is State.AVAILABLE:
+                self._retire(version)
+        return self.available != before
+
+    async def _ensure_loaded(self, number: int) -> None:
+        known = self._versions.get(number)
         if known is None or known.state is not State.AVAILABLE:
-            await self._load_version(latest)
-        for version in list(self._versions.values()):
-            if version.number != latest and version.state is State.AVAILABLE:
-                self._retire(version)
+            await self._load_version(number)
 
-    async def watch(self, interval_s: float) -> None:
-        """Looks for new versions until cancelled."""
-        last_failure = None
-        while True:
-            await asyncio.sleep(interval_s)
-            failure = await self._failure_of_refresh()
-            if failure not in (None, last_failure):
-                log.error("still serving the old versions", model=self.name, cause=failure)
-            last_failure = failure
-
-    async def _failure_of_refresh(self) -> str | None:
-        try:
-            await self.refresh()
-        except LoadFailed as error:
-            return str(error)
-        return None
-
-    def close(self) -> None:
-        for version in self._versions.values():
+    def close(self, successor: "Model | None" = None) -> None:
+        """Ends every version; the series of those that *successor* has as well are its own now."""
+        kept = [] if successor is None else successor.available
+        for version in self.versions:
             if version.state is State.AVAILABLE:
-                self._retire(version)
+                self._retire(version, keep_series=version.number in kept)
+        if successor is None:
+            self._registry.drop(name=self.name)
 
     def _default(self) -> Version:
         versions = self._versions.values()
@@ -145,9 +190,9 @@ class Model:
 
     async def _load_version(self, number: int) -> None:
         directory = version_directory(self.path, number)
-        seen = (number, await asyncio.to_thread(signature, directory))
-        if self._failed is not None and seen == self._failed[0]:
-            raise LoadFailed(self._failed[1])
+        seen = await asyncio.to_thread(signature, directory)
+        if (failed := self._failed.get(number)) is not None and seen == failed[0]:
+            raise LoadFailed(failed[1])
         version = self._versions[number] = Version(number)
         version.state = State.LOADING
         log.info("loading", model=self.name, version=number)
@@ -155,10 +200,11 @@ class Model:
             version.serving = await self._start(directory, number)
         except EngineError as error:
             # It stays LOADING, as in OVMS: it may yet come, with another file.
-            self._failed = (seen, f"version {number}: {error}")
-            raise LoadFailed(self._failed[1]) from error
+            version.failed = True
+            self._failed[number] = (seen, f"version {number}: {error}")
+            raise LoadFailed(self._failed[number][1]) from error
         else:
-            self._failed = None
+            self._failed.pop(number, None)
             version.state = State.AVAILABLE
             log.info("available", model=self.name, version=number)
         finally:
@@ -172,7 +218,7 @@ class Model:
         metrics.queue_size.value = engine.nireq
         return Serving(number, engine, workers, metrics)
 
-    def _retire(self, version: Version) -> None:
+    def _retire(self, version: Version, *, keep_series: bool = False) -> None:
         log.info("retiring", model=self.name, version=version.number)
         version.state = State.UNLOADING
         serving, version.serving = version.serving, None
@@ -180,7 +226,16 @@ class Model:
             # Those who hold it already have submitted, or will find that nobody works there.
             serving.workers.close()
         version.state = State.END
-        self._registry.drop(name=self.name, version=str(version.number))
+        if not keep_series:
+            self._registry.drop(name=self.name, version=str(version.number))
+        # Once its threads have ended, and whoever still waits for them has an answer.
+        asyncio.get_running_loop().call_later(TRIM_AFTER_S, trim_memory)
+
+
+def trim_memory() -> None:
+    """Gives what a model has left free back to the system, where the C library can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _within_loading_wait(event: asyncio.Event) -> None:

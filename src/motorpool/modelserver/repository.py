@@ -26,21 +26,21 @@ def version_numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[1-9][0-9]{0,17}", name))
 
 
-def latest_version(path: Path) -> int:
-    """The version to serve. Raises RepositoryError where there is none."""
+def existing_versions(path: Path) -> list[int]:
+    """The versions that there are, lowest first. Raises RepositoryError where there is none."""
     try:
         names = [entry.name for entry in path.iterdir() if entry.is_dir()]
     except OSError as error:
         raise RepositoryError(f"model path {path} cannot be read: {error.strerror}") from error
     versions = version_numbers(names)
     if not versions and formats.holds_estimator(path):
-        return UNVERSIONED
+        return [UNVERSIONED]
     if not versions:
         raise RepositoryError(
             f"Not a single model version directory has valid numeric name in {path}; "
             f"put the model's files into {path}/1"
         )
-    return versions[-1]
+    return versions
 
 
 def version_directory(path: Path, version: int) -> Path:

@@ -8,7 +8,7 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
-from motorpool.modelserver.errors import UnknownAddress, UnsupportedMethod
+from motorpool.modelserver.errors import NotFound, UnknownAddress, UnsupportedMethod
 
 
 class Endpoint(Enum):
@@ -21,6 +21,9 @@ class Endpoint(Enum):
     MODEL_INFER = auto()
     MODEL_PREDICT = auto()  # V1
     MODEL_STATUS = auto()  # V1
+    MODEL_SIGNATURE = auto()  # V1
+    CONFIG = auto()
+    CONFIG_RELOAD = auto()
     METRICS = auto()
 
 
@@ -34,6 +37,8 @@ _FIXED = {
     "/v2": Endpoint.SERVER_METADATA,
     "/v2/health/live": Endpoint.SERVER_LIVE,
     "/v2/health/ready": Endpoint.SERVER_READY,
+    "/v1/config": Endpoint.CONFIG,
+    "/v1/config/reload": Endpoint.CONFIG_RELOAD,
     "/metrics": Endpoint.METRICS,
 }
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,18}))?(/|/ready|/infer)?")
@@ -43,13 +48,22 @@ _SUFFIX = {
     "/ready": Endpoint.MODEL_READY,
     "/infer": Endpoint.MODEL_INFER,
 }
-_MODEL_V1 = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(:predict)?")
-_POSTED = (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT)
+# A label is read and passed over, as in OpenVINO Model Server: the default version answers.
+_MODEL_V1 = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18})|/labels/[^/:]+)?"
+    r"(:predict|:classify|:regress|/metadata)?"
+)
+_SUFFIX_V1 = {
+    None: Endpoint.MODEL_STATUS,
+    ":predict": Endpoint.MODEL_PREDICT,
+    "/metadata": Endpoint.MODEL_SIGNATURE,
+}
+_POSTED = (Endpoint.MODEL_INFER, Endpoint.MODEL_PREDICT, Endpoint.CONFIG_RELOAD)
 _METHODS = ("GET", "POST", "OPTIONS")
 
 
 def route(method: str, path: str) -> Route:
-    """Raises UnknownAddress, UnsupportedMethod. *path* comes without its query."""
+    """Raises UnknownAddress, UnsupportedMethod, NotFound. *path* comes without its query."""
     if method not in _METHODS:
         raise UnsupportedMethod
     if ".." in path:
@@ -66,9 +80,10 @@ def _route(path: str) -> Route:
     if fixed := _FIXED.get(path):
         return Route(fixed)
     if match := _MODEL_V1.fullmatch(path):
-        name, version, predict = match.groups()
-        endpoint = Endpoint.MODEL_PREDICT if predict else Endpoint.MODEL_STATUS
-        return Route(endpoint, name, int(version) if version else None)
+        name, version, suffix = match.groups()
+        if suffix not in _SUFFIX_V1:
+            raise NotFound("Requested REST resource not found")
+        return Route(_SUFFIX_V1[suffix], name, int(version) if version else None)
     match = _MODEL.fullmatch(path)
     if match is None:
         raise UnknownAddress

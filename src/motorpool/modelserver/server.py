@@ -1,7 +1,8 @@
-"""One process that serves one model: listens, loads, serves, stops.
+"""One process that serves models: listens, loads, serves, stops.
 
 Listens before it loads, so that a probe hears "alive, not ready" from the start. A first load that
-fails ends the process with 1, as OpenVINO Model Server does when it is started for one model.
+fails ends the process with 1, as OpenVINO Model Server does when it is started for one model; of
+those in a config.json each may fail for itself.
 """
 
 import asyncio
@@ -9,8 +10,12 @@ import contextlib
 import os
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import structlog
 from granian.constants import Interfaces
@@ -19,8 +24,11 @@ from granian.server.embed import Server as Granian
 
 from motorpool import __version__
 from motorpool.modelserver import loading
+from motorpool.modelserver.catalog import Catalog
+from motorpool.modelserver.configfile import ConfigError, NotJson, monitoring
 from motorpool.modelserver.flags import Settings
-from motorpool.modelserver.http import App
+from motorpool.modelserver.http import App, Cors
+from motorpool.modelserver.manager import Manager
 from motorpool.modelserver.metrics import Registry
 from motorpool.modelserver.model import LoadFailed, Model
 
@@ -41,9 +49,9 @@ async def serve(settings: Settings) -> int:
     try:
         await _serve(settings)
     except CannotListen as error:
-        failure = f"Failed to start REST server: {error}"
+        failure = f"Failed to start {error}"
     except LoadFailed as error:
-        failure = f"Failed to load model {settings.model_name}: {error}"
+        failure = f"Failed to load {_what(settings)}: {error}"
     else:
         log.info("stopped")
         return 0
@@ -53,35 +61,71 @@ async def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     """Raises CannotListen, LoadFailed."""
-    stopping = asyncio.Event()
+    catalog = Catalog()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, catalog.stopping.set)
+    settings = _with_monitoring(settings)
+    if settings.without_effect:
+        log.warning("flags without effect", flags=",".join(settings.without_effect))
     registry = Registry(settings.metrics_list)
-    model = _model(settings, registry)
+    manager = Manager(settings, catalog, partial(_model, registry=registry))
     decoders = ThreadPoolExecutor(settings.rest_workers or os.cpu_count() or 1, "images")
-    app = App(
-        model,
-        version=__version__,
-        decoders=decoders,
-        registry=registry if settings.metrics_enable else None,
-    )
+    drains: list[Drain] = []
+    try:
+        if settings.rest_port:
+            app = App(
+                catalog,
+                version=__version__,
+                decoders=decoders,
+                registry=registry if settings.metrics_enable else None,
+                reload=manager.reload,
+                cors=_cors(settings),
+            )
+            drains.append(_start_rest(settings, app))
+        if settings.port:
+            drains.append(await _start_grpc(settings, catalog, decoders))
+        await _load_and_wait(settings, manager, catalog)
+    finally:
+        catalog.stopping.set()
+        await asyncio.gather(*(drain() for drain in drains))
+        catalog.close()
+        decoders.shutdown(wait=False, cancel_futures=True)
+
+
+Drain: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Takes nothing new, and finishes what is under way."""
+
+
+def _start_rest(settings: Settings, app: App) -> Drain:
+    """Raises CannotListen."""
     listeners = [
         _Listener(app, _bound(address, settings.rest_port))
         for address in settings.rest_bind_address
     ]
     serving = [asyncio.create_task(listener.serve()) for listener in listeners]
     log.info("listening", addresses=",".join(settings.rest_bind_address), port=settings.rest_port)
-    if settings.port:
-        log.info("gRPC is not served yet", port=settings.port)
-    try:
-        await _load_and_wait(settings, model, app, stopping)
-    finally:
+
+    async def drain() -> None:
         for listener in listeners:
             listener.stop()
         await _drained(serving)
-        model.close()
-        decoders.shutdown(wait=False, cancel_futures=True)
+
+    return drain
+
+
+async def _start_grpc(settings: Settings, catalog: Catalog, decoders: Executor) -> Drain:
+    """Raises CannotListen."""
+    from motorpool.modelserver import rpc
+
+    services = rpc.services(catalog, version=__version__, decoders=decoders)
+    server = rpc.Server(catalog, services, settings.grpc_channel_arguments)
+    try:
+        await server.start(settings.grpc_bind_address, settings.port)
+    except rpc.CannotServe as error:
+        raise CannotListen(f"gRPC server: {error}") from error
+    log.info("listening for gRPC", port=settings.port)
+    return partial(server.stop, DRAIN_TIMEOUT_S)
 
 
 class _Listener(Granian):  # type: ignore[misc]
@@ -107,21 +151,19 @@ class _Listener(Granian):  # type: ignore[misc]
         self._sfd = self._shd.get_fd()
 
 
-async def _load_and_wait(
-    settings: Settings, model: Model, app: App, stopping: asyncio.Event
-) -> None:
-    stopped = asyncio.create_task(stopping.wait())
-    first = asyncio.create_task(model.refresh())
+async def _load_and_wait(settings: Settings, manager: Manager, catalog: Catalog) -> None:
+    stopped = asyncio.create_task(catalog.stopping.wait())
+    first = asyncio.create_task(manager.load())
     await asyncio.wait({stopped, first}, return_when=asyncio.FIRST_COMPLETED)
     if not first.done():
         first.cancel()
         return
     first.result()
-    app.ready = True
-    log.info("ready", model=settings.model_name)
+    catalog.ready.set()
+    log.info("ready", models=",".join(model.name for model in catalog.models))
     watching = None
     if settings.file_system_poll_wait_seconds:
-        watching = asyncio.create_task(model.watch(settings.file_system_poll_wait_seconds))
+        watching = asyncio.create_task(manager.watch(settings.file_system_poll_wait_seconds))
     await stopped
     log.info("stopping")
     if watching is not None:
@@ -137,13 +179,42 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
 
 
 def _model(settings: Settings, registry: Registry) -> Model:
-    loader = loading.Loader(settings)
     return Model(
         settings.model_name,
         Path(settings.model_path),
-        loader,
+        loading.Loader(settings),
         registry,
+        settings.model_version_policy,
         settings.batch_window_us / 1e6,
+    )
+
+
+def _with_monitoring(settings: Settings) -> Settings:
+    """With what config.json says of metrics, at the start only. Raises LoadFailed."""
+    if not settings.config_path:
+        return settings
+    try:
+        enabled, families = monitoring(Path(settings.config_path).read_bytes())
+    except (OSError, NotJson):
+        return settings  # Told when the models are read.
+    except ConfigError as error:
+        raise LoadFailed(f"{settings.config_path}: {error}") from error
+    if not enabled:
+        return settings
+    wanted = settings.metrics_list if settings.metrics_list is not None else families
+    return replace(settings, metrics_enable=True, metrics_list=wanted)
+
+
+def _what(settings: Settings) -> str:
+    return "the configuration" if settings.config_path else f"model {settings.model_name}"
+
+
+def _cors(settings: Settings) -> Cors:
+    return Cors(
+        settings.allowed_origins,
+        settings.allowed_methods,
+        settings.allowed_headers,
+        settings.allow_credentials,
     )
 
 
@@ -155,7 +226,7 @@ def _bound(address: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CannotListen(f"{address}: {error.strerror}") from error
+        raise CannotListen(f"REST server: {address}: {error.strerror}") from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
@@ -163,5 +234,5 @@ def _bound(address: str, port: int) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise CannotListen(f"{address}:{port}: {error.strerror}") from error
+        raise CannotListen(f"REST server: {address}:{port}: {error.strerror}") from error
     return bound

@@ -26,6 +26,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "INT16": np.dtype("<i2"),
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
+    "BF16": np.dtype("<f2"),  # numpy has none: it carries the bits and computes nothing with them
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
@@ -34,6 +35,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 BYTES = "BYTES"
+BF16 = "BF16"
 INVALID = "INVALID"
 
 ANY = -1
@@ -174,7 +176,7 @@ def _prepared_input(tensor: InputTensor | None, spec: TensorSpec) -> Array | Ima
     if tensor is None:
         raise InvalidInput("Missing input with specific name", f"Required input: {spec.name}")
     if tensor.datatype != spec.datatype:
-        if tensor.datatype == BYTES and len(spec.shape) == 4:
+        if tensor.datatype == BYTES and len(spec.shape) == 4 and spec.datatype != BF16:
             return _images(tensor, spec)
         raise _wrong("Invalid input precision", spec.datatype, tensor.datatype, spec)
     _check_shape(tensor, spec)
@@ -209,13 +211,20 @@ def _array(tensor: InputTensor) -> Array:
                 f"Expected: {count * dtype.itemsize} bytes; "
                 f"Actual: {len(content.content)} bytes; input name: {tensor.name}",
             )
-        return np.frombuffer(content.content, dtype).reshape(tensor.shape)
+        return _shaped(np.frombuffer(content.content, dtype), tensor)
     actual = len(content.elements) if isinstance(content, Strings) else content.array.size
     if actual != count:
         raise _wrong_count(count, actual, tensor.name)
     if isinstance(content, Strings):
-        return np.array(content.elements, dtype=object).reshape(tensor.shape)
-    return content.array.reshape(tensor.shape)
+        return _shaped(np.array(content.elements, dtype=object), tensor)
+    return _shaped(content.array, tensor)
+
+
+def _shaped(array: Array, tensor: InputTensor) -> Array:
+    try:
+        return array.reshape(tensor.shape)
+    except (ValueError, OverflowError):  # Nothing in it, and a dimension beyond what numpy counts.
+        raise InvalidInput("Invalid input shape", f"input name: {tensor.name}") from None
 
 
 def _images(tensor: InputTensor, spec: TensorSpec) -> Images:
@@ -235,6 +244,13 @@ def _images(tensor: InputTensor, spec: TensorSpec) -> Images:
     if len(tensor.content.elements) != tensor.shape[0]:
         raise _wrong_count(tensor.shape[0], len(tensor.content.elements), spec.name)
     return Images(spec, tensor.content.elements)
+
+
+def widened(array: Array, datatype: str) -> Array:
+    """*array* with numbers in it, where numpy has only the bits of its datatype."""
+    if datatype != BF16:
+        return array
+    return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _wrong(text: str, expected: object, actual: object, spec: TensorSpec) -> InvalidInput:

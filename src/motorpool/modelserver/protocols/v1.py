@@ -23,6 +23,7 @@ from motorpool.modelserver.tensors import (
     ModelSpec,
     Strings,
     TensorSpec,
+    widened,
 )
 
 B64 = "b64"
@@ -52,7 +53,7 @@ def decode_predict(body: bytes, spec: ModelSpec) -> tuple[InferRequest, Form]:
 
 def encode_predict(form: Form, outputs: list[tuple[TensorSpec, Array]]) -> bytes:
     """Raises InvalidInput where rows are asked for and the outputs have no batch in common."""
-    listed = {spec.name: _listed(array) for spec, array in outputs}
+    listed = {spec.name: _listed(widened(array, spec.datatype)) for spec, array in outputs}
     if len(listed) == 1:
         (only,) = listed.values()
         return msgspec.json.encode({form.value: only})

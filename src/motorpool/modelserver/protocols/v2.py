@@ -66,7 +66,7 @@ def encode_response(
     parts: list[bytes] = []
     for spec, array in outputs:
         if spec.name in binary:
-            blob = _blob(array)
+            blob = blob_of(array)
             blobs.append(blob)
             last = b'"parameters": {\n                "binary_data_size": %d\n            }' % len(
                 blob
@@ -110,6 +110,29 @@ def encode_metadata(name: str, versions: list[int], spec: ModelSpec) -> bytes:
 
 def encode_server_metadata(version: str) -> bytes:
     return msgspec.json.encode({"name": "OpenVINO Model Server", "version": version})
+
+
+def framed(blob: memoryview) -> Strings:
+    """The elements of a BYTES tensor, each of which comes after its size. Raises InvalidInput."""
+    elements: list[bytes] = []
+    position = 0
+    while position < len(blob):
+        if position + 4 > len(blob):
+            raise InvalidInput(NOT_AN_ARRAY, "the size of a BYTES element is cut off")
+        (size,) = struct.unpack_from("<I", blob, position)
+        position += 4
+        if position + size > len(blob):
+            raise InvalidInput(NOT_AN_ARRAY, "a BYTES element is cut off")
+        elements.append(bytes(blob[position : position + size]))
+        position += size
+    return Strings(elements)
+
+
+def blob_of(array: Array) -> bytes:
+    """A tensor as bytes: row by row, little-endian; strings after their sizes."""
+    if array.dtype == object:
+        return b"".join(struct.pack("<I", len(each)) + each for each in array.ravel())
+    return array.tobytes()
 
 
 def encode_error(text: str) -> bytes:
@@ -190,7 +213,7 @@ def _input(item: Any, blobs: _Blobs | None) -> InputTensor:
     if blobs is None:
         raise InvalidInput(NOT_AN_ARRAY)
     blob = blobs.take_implicit(datatype, sizes) if size is None else blobs.take(size)
-    return InputTensor(name, datatype, sizes, _framed(blob) if datatype == BYTES else Raw(blob))
+    return InputTensor(name, datatype, sizes, framed(blob) if datatype == BYTES else Raw(blob))
 
 
 def _is_shape(shape: Any) -> TypeGuard[list[int]]:
@@ -284,29 +307,8 @@ def _narrowed(leaves: list[Any], dtype: np.dtype[Any]) -> Array:
         return np.array(leaves, dtype=dtype)
 
 
-def _framed(blob: memoryview) -> Strings:
-    elements: list[bytes] = []
-    position = 0
-    while position < len(blob):
-        if position + 4 > len(blob):
-            raise InvalidInput(NOT_AN_ARRAY, "the size of a BYTES element is cut off")
-        (size,) = struct.unpack_from("<I", blob, position)
-        position += 4
-        if position + size > len(blob):
-            raise InvalidInput(NOT_AN_ARRAY, "a BYTES element is cut off")
-        elements.append(bytes(blob[position : position + size]))
-        position += size
-    return Strings(elements)
-
-
-def _blob(array: Array) -> bytes:
-    if array.dtype == object:
-        return b"".join(struct.pack("<I", len(each)) + each for each in array.ravel())
-    return array.tobytes()
-
-
 def _listed(array: Array, spec: TensorSpec) -> list[Any]:
-    if spec.datatype == "FP16":
+    if spec.datatype in ("FP16", "BF16"):
         raise InvalidInput("Unsupported precision", f"ask for {spec.name} as binary data")
     if array.dtype == object:
         return [each.decode(errors="replace") for each in array.ravel()]
