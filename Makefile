@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-unit lint fix bench bench-server lock clean
+.PHONY: demo test test-unit lint fix bench bench-server bench-api lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/motorpool demo
@@ -31,6 +31,9 @@ bench: $(VENV)/installed-dev
 # Beside KServe's SDK and MLServer, which it installs into a cache; takes some minutes.
 bench-server: $(VENV)/installed-dev
 	$(BIN)/python -m bench.server
+
+bench-api: $(VENV)/installed-dev
+	$(BIN)/python -m bench.api
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \

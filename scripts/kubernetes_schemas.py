@@ -20,6 +20,8 @@ OUTPUT = Path(__file__).parent.parent / "src/motorpool/api/data/kinds.json"
 # Served by the API server beside the kinds of the scheme.
 MORE = (
     "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.core.v1.Binding",
+    "io.k8s.api.policy.v1.Eviction",
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
 )

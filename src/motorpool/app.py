@@ -41,7 +41,7 @@ OnServing: TypeAlias = Callable[[Endpoints, float], None]
 """Called once when all serve, with the seconds that it took."""
 
 STOP_TIMEOUT_S = 20.0
-DIRECTORIES = ("run", "pki", "pods", "images", "envoy")
+DIRECTORIES = ("run", "pki", "pods", "images", "envoy", "volumes")
 
 
 class UpFailed(Exception):
@@ -191,6 +191,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             node_name=_node_name(),
             images=ImageStore(data_dir / "images"),
         )
+        _provide_metrics(registry, agent)
         async with (
             asyncio.TaskGroup() as tasks,
             _api(options, registry, agent, certificates, accounts) as api,
@@ -275,9 +276,18 @@ async def _api(
         yield url
 
 
+def _provide_metrics(registry: "Registry", agent: "Agent") -> None:
+    from motorpool.api import metrics
+
+    registry.virtual.provide(metrics.POD_METRICS, agent.usage.pods)
+    registry.virtual.provide(metrics.NODE_METRICS, agent.usage.nodes)
+
+
 async def _install(context: "Context", options: Options) -> None:
+    from motorpool import workloads
     from motorpool.controllers.servingruntime.install import install
 
+    await workloads.install(context.client)
     namespace = context.settings.namespace
     await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
 
@@ -291,7 +301,11 @@ def _controllers(
     from motorpool.workloads.serviceaccounttoken import reconcile as serviceaccounttoken
 
     found = [
-        *workloads.controllers(context, ca_certificate=ca_certificate),
+        *workloads.controllers(
+            context,
+            ca_certificate=ca_certificate,
+            volumes_dir=options.data_dir.resolve() / "volumes",
+        ),
         serviceaccounttoken.controller(context, sign=sign, ca_certificate=ca_certificate),
         route.controller(context),
     ]

@@ -40,6 +40,8 @@ def test_every_kind_has_a_patch_that_validates_fields(group, version):
     found = openapi.document(group, version, KINDS)
 
     for kind in (k for k in KINDS if (k.group, k.version) == (group, version)):
+        if "patch" not in kind.verbs:
+            continue
         gvk = {"group": group, "version": version, "kind": kind.kind}
         patches = [
             item["patch"]

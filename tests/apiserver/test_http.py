@@ -114,6 +114,9 @@ async def test_an_old_page_is_gone_after_compaction(http, store):
     await store.compact(keep_s=0, keep_revisions=1)
     answer = await http.get(MAPS, params={"limit": "1", "continue": token})
     assert refusal(answer)[:2] == (410, "Expired")
+    rest = {"limit": "9", "continue": answer.json()["metadata"]["continue"]}
+    items = (await http.get(MAPS, params=rest)).json()["items"]
+    assert [item["metadata"]["name"] for item in items] == list("bcdef")
 
 
 async def test_lists_of_built_in_kinds_name_the_kind_once(http):

@@ -114,6 +114,50 @@ async def test_every_type_of_patch_changes_the_object(http):
     assert final["metadata"]["generation"] == 4
 
 
+async def test_a_null_is_as_good_as_nothing(http):
+    obj = deployment()
+    pod = obj["spec"]["template"]["spec"]
+    pod["containers"][0] |= {"args": ["a", None], "env": None, "resources": {"limits": None}}
+    obj["metadata"]["labels"] = {"a": None}
+    made = await created(http, DEPLOYMENTS, obj)
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["a", ""]
+    assert "env" not in container
+    assert made["metadata"]["labels"] == {"a": ""}
+    pod["containers"].append(None)
+    answer = await http.post(DEPLOYMENTS, json=obj)
+    assert "spec.template.spec.containers[1].name: Required value" in refusal(answer)[2]
+
+
+async def test_a_patch_whose_result_is_no_object_is_refused_as_a_patch(http):
+    await created(http, DEPLOYMENTS, deployment())
+    path = f"{DEPLOYMENTS}/web"
+    strict = {"fieldValidation": "Strict"}
+    strategic = {"content-type": "application/strategic-merge-patch+json"}
+    merge = {"content-type": "application/merge-patch+json"}
+    answer = await http.patch(path, json={"spec": {"bogus": 1}}, headers=strategic, params=strict)
+    assert refusal(answer)[:2] == (422, "Invalid")
+    assert refusal(answer)[2] == (
+        ' "" is invalid: patch: Invalid value: "map[spec:map[bogus:1]]": '
+        'strict decoding error: unknown field "spec.bogus"'
+    )
+    for replicas, text in (("many", "unrecognized type: int32"), (2, "")):
+        answer = await http.patch(path, json={"spec": {"replicas": replicas}}, headers=strategic)
+        assert answer.status_code == (422 if text else 200)
+        assert text in answer.text
+    answer = await http.patch(path, json={"spec": {"template": "none"}}, headers=strategic)
+    assert refusal(answer)[2].endswith("cannot restore struct from: string")
+    answer = await http.patch(path, json={"spec": {"bogus": 1}}, headers=merge, params=strict)
+    assert refusal(answer)[:2] == (422, "Invalid")
+    assert '"{\\"apiVersion\\":\\"apps/v1\\"' in refusal(answer)[2]
+    assert refusal(answer)[2].endswith('strict decoding error: unknown field "spec.bogus"')
+    answer = await http.patch(path, json={"spec": {"replicas": "many"}}, headers=merge)
+    assert refusal(answer)[2].endswith(
+        "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas "
+        "of type int32"
+    )
+
+
 async def test_a_custom_kind_takes_no_strategic_patch(http):
     path = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices/x"
     media = {"content-type": "application/strategic-merge-patch+json"}

@@ -3,13 +3,17 @@
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.platform import MOTORPOOL, eventually, running
 
 pytestmark = pytest.mark.slow
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 LEASE = ("get", "lease", "motorpool-operator", "-n", "redhat-ods-applications")
 
 
@@ -21,12 +25,21 @@ def platform(tmp_path_factory):
 
 @pytest.fixture
 def operator(platform):
-    """Starts operators, each with a log of its own; ends them with the test."""
+    """Starts operators, each with a log of its own; ends them with the test.
+
+    They have the rights that the manifests give them, and no others.
+    """
     started = []
+    platform.kubectl("apply", "-f", str(DEPLOY / "operator" / "rbac.yaml"))
+    kubeconfig = platform.data_dir.parent / "operator.kubeconfig"
+    config = yaml.safe_load((platform.data_dir / "kubeconfig").read_text())
+    account = "system:serviceaccount:redhat-ods-applications:motorpool-operator"
+    config["users"][0]["user"]["as"] = account
+    kubeconfig.write_text(yaml.safe_dump(config))
 
     def start():
         log = platform.data_dir.parent / f"operator-{len(started)}.log"
-        command = [*MOTORPOOL, "operator", "--kubeconfig", str(platform.data_dir / "kubeconfig")]
+        command = [*MOTORPOOL, "operator", "--kubeconfig", str(kubeconfig)]
         with log.open("wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=file, env=platform.environment)
         started.append(process)
@@ -49,6 +62,9 @@ def test_an_operator_makes_services_true_and_another_takes_over(platform, digits
     second, waiting = operator()
     eventually(lambda: "waiting for the lease" in waiting.read_text(), what="the second waits")
     assert holder(platform).endswith(f"_{first.pid}")
+    account = "system:serviceaccount:redhat-ods-applications:motorpool-operator"
+    refused = platform.kubectl("auth", "can-i", "delete", "pods", "--as", account, check=False)
+    assert refused.split()[-1] == "no", "it has few rights, and these are enough"
     digits(platform)
 
     first.send_signal(signal.SIGTERM)
@@ -58,6 +74,8 @@ def test_an_operator_makes_services_true_and_another_takes_over(platform, digits
     platform.kubectl("annotate", "isvc", "digits", "serving.kserve.io/stop=true")
     platform.kubectl("wait", "--for=delete", "deployment/digits-predictor", "--timeout=30s")
 
+    for text in (log.read_text(), waiting.read_text()):
+        assert "forbidden" not in text, text
     os.kill(second.pid, signal.SIGTERM)
     assert second.wait(20) == 0
     assert holder(platform) == ""
@@ -72,3 +90,16 @@ def test_without_a_cluster_the_way_to_name_one_is_said(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "name a kubeconfig with --kubeconfig or $KUBECONFIG" in done.stderr
+
+
+def test_the_manifests_are_current_and_whole():
+    script = Path(__file__).parents[2] / "scripts" / "deploy_manifests.py"
+    source = str(Path(__file__).parents[2] / "src")
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for file in DEPLOY.rglob("kustomization.yaml"):
+        for name in yaml.safe_load(file.read_text())["resources"]:
+            assert (file.parent / name).exists(), f"{file}: {name}"

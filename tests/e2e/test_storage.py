@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.platform import running
+from tests.platform import eventually, running
 from tests.storage.servers import s3_server, web_server
 
 pytestmark = pytest.mark.slow
@@ -73,16 +73,14 @@ def wait_ready(platform, name: str) -> None:
 
 
 def failure_of(platform, name: str, says: str) -> dict:
-    """Waits until the InferenceService tells its failure; gives it."""
-    path = "{.status.modelStatus.lastFailureInfo.message}"
-    from tests.platform import eventually
+    """Waits until the InferenceService tells its failure; gives that modelStatus."""
 
-    def told() -> str:
-        text = platform.kubectl("get", "isvc", name, "-o", f"jsonpath={path}")
-        return text if says in text else ""
+    def told() -> dict | None:
+        found = platform.kubectl_json("get", "isvc", name).get("status", {}).get("modelStatus", {})
+        text = found.get("lastFailureInfo", {}).get("message", "")
+        return found if says in text else None
 
-    eventually(told, deadline_s=30, what=f"lastFailureInfo of {name} says {says!r}")
-    return platform.kubectl_json("get", "isvc", name)["status"]["modelStatus"]
+    return eventually(told, deadline_s=30, what=f"the failure of {name} says {says!r}")
 
 
 def test_a_model_behind_a_web_address_becomes_ready_with_its_headers(platform):

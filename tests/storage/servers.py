@@ -107,9 +107,10 @@ def web_server() -> Iterator[Web]:
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[str]:
-    """moto's S3 as a process of its own; gives its endpoint."""
+def s3_server(certificate: str = "", key: str = "") -> Iterator[str]:
+    """moto's S3 as a process of its own, over TLS with a certificate; gives its endpoint."""
     import socket
+    import ssl
     import subprocess
     import sys
     import time
@@ -129,13 +130,16 @@ def s3_server() -> Iterator[str]:
         "-p",
         str(port),
     ]
+    if certificate:
+        command += ["--ssl", "--ssl-cert", certificate, "--ssl-key", key]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        url = f"http://127.0.0.1:{port}"
+        url = f"https://localhost:{port}" if certificate else f"http://127.0.0.1:{port}"
+        unchecked = ssl._create_unverified_context() if certificate else None
         deadline = time.monotonic() + 30
         while True:
             try:
-                urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()
+                urllib.request.urlopen(f"{url}/moto-api/", timeout=5, context=unchecked).close()
                 break
             except OSError:
                 assert process.poll() is None, "moto's server ended"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -11,11 +12,15 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
+from motorpool.apiserver.certificates import ensure_certificates
+from motorpool.base.clock import now
 from motorpool.storage.errors import NothingFound, StorageError
 from motorpool.storage.fetch import fetch
 from motorpool.storage.transfer import Progress, digest_of
+from tests.storage.servers import s3_server
 
 MODEL = bytes(range(256)) * 4096  # 1 MiB
 
@@ -433,6 +438,29 @@ class TestS3:
             get("s3://b/m", tmp_path, env)
 
 
+@pytest.mark.slow
+def test_a_store_with_a_certificate_of_its_own_is_trusted_with_its_bundle(tmp_path):
+    pki = ensure_certificates(tmp_path / "pki", now=now())
+    with s3_server(str(pki.certificate), str(pki.key)) as endpoint:
+        with httpx.Client(verify=ssl.create_default_context(cafile=str(pki.ca))) as client:
+            client.put(f"{endpoint}/models").raise_for_status()
+            client.put(f"{endpoint}/models/a/m.bin", content=MODEL).raise_for_status()
+        env = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_ENDPOINT_URL": endpoint}
+        refused = initializer("s3://models/a", str(tmp_path / "no"), env=env)
+        trusted = {**env, "AWS_CA_BUNDLE": str(pki.ca)}
+        done = initializer("s3://models/a", str(tmp_path / "yes"), env=trusted)
+    assert "give its CA bundle" in refused.stderr
+    assert done.returncode == 0, done.stderr
+    assert files_in(tmp_path / "yes") == {"m.bin": MODEL}
+
+
+def initializer(*pairs: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "motorpool", "storage-initializer", *pairs]
+    source = str(Path(__file__).parents[2] / "src")
+    environment = {**os.environ, "PYTHONPATH": source, **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
 def test_a_wrong_key_is_said_as_such(web, tmp_path):
     """moto checks no keys: this server answers as S3 does to a wrong one."""
     import threading
@@ -471,16 +499,13 @@ def test_a_wrong_key_is_said_as_such(web, tmp_path):
 def test_the_program_fetches_several_and_its_last_words_name_the_next_step(web, tmp_path):
     web.files["/a.onnx"], web.files["/b.onnx"] = MODEL, MODEL
 
-    def run(*pairs: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "motorpool", "storage-initializer", *pairs]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-    done = run(f"{web.url}/a.onnx", str(tmp_path / "a"), f"{web.url}/b.onnx", str(tmp_path / "b"))
+    done = initializer(
+        f"{web.url}/a.onnx", str(tmp_path / "a"), f"{web.url}/b.onnx", str(tmp_path / "b")
+    )
     assert done.returncode == 0, done.stderr
     assert "is complete: 1 files, 1.0 MB" in done.stdout
     assert files_in(tmp_path) == {"a/a.onnx": MODEL, "b/b.onnx": MODEL}
-    failed = run(f"{web.url}/none.onnx", str(tmp_path / "a"))
+    failed = initializer(f"{web.url}/none.onnx", str(tmp_path / "a"))
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].endswith("correct the address")
-    assert run("hdfs://a/b", str(tmp_path)).stderr.startswith("hdfs://a/b is not supported")
+    assert initializer("hdfs://a/b", str(tmp_path)).stderr.startswith("hdfs://a/b is not supported")

@@ -35,7 +35,7 @@ def _selector(obj: Object, _: datetime) -> str:
     return str(LabelSelector.from_object(at(obj, "spec", "selector", default={}))) or "<none>"
 
 
-_TEMPLATE = (
+TEMPLATE = (
     Column("Containers", _containers("name"), priority=1, description="Names in the template"),
     Column("Images", _containers("image"), priority=1, description="Images in the template"),
     Column("Selector", _selector, priority=1, description="Which pods belong here"),
@@ -53,7 +53,7 @@ DEPLOYMENT = (
     Column("Up-to-date", _count("status", "updatedReplicas"), description="Pods of this template"),
     Column("Available", _count("status", "availableReplicas"), description="Pods that may serve"),
     AGE,
-    *_TEMPLATE,
+    *TEMPLATE,
 )
 
 REPLICA_SET = (
@@ -62,7 +62,7 @@ REPLICA_SET = (
     Column("Current", _count("status", "replicas"), "integer", description="Pods that exist"),
     Column("Ready", _count("status", "readyReplicas"), "integer", description="Pods that serve"),
     AGE,
-    *_TEMPLATE,
+    *TEMPLATE,
 )
 
 
@@ -107,7 +107,7 @@ SERVICE = (
 )
 
 
-def _listed(texts: Iterable[str], empty: str) -> str:
+def listed(texts: Iterable[str], empty: str) -> str:
     every = list(texts)
     shown = ",".join(every[:_LISTED_MAX])
     if len(every) > _LISTED_MAX:
@@ -117,12 +117,12 @@ def _listed(texts: Iterable[str], empty: str) -> str:
 
 def _slice_ports(obj: Object, _: datetime) -> str:
     ports = obj.get("ports") or ()
-    return _listed((str(p.get("port") or p.get("name") or "*") for p in ports), "<unset>")
+    return listed((str(p.get("port") or p.get("name") or "*") for p in ports), "<unset>")
 
 
 def _slice_endpoints(obj: Object, _: datetime) -> str:
     endpoints = obj.get("endpoints") or ()
-    return _listed((ip for e in endpoints for ip in e.get("addresses") or ()), "<unset>")
+    return listed((ip for e in endpoints for ip in e.get("addresses") or ()), "<unset>")
 
 
 ENDPOINT_SLICE = (

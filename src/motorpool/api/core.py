@@ -1,6 +1,16 @@
 """The core group: namespaces, pods, services and what they need."""
 
-from motorpool.api import columns, podcolumns, pods, records, services
+from motorpool.api import (
+    claims,
+    columns,
+    networkcolumns,
+    networkrules,
+    podcolumns,
+    pods,
+    records,
+    services,
+    storagecolumns,
+)
 from motorpool.api.kinds import STATUS, Kind, Subresource
 from motorpool.api.kubernetestypes import built_in
 from motorpool.api.selectors import field_at
@@ -18,7 +28,10 @@ POD = Kind(
     group="", version="v1", kind="Pod", plural="pods", singular="pod",
     short_names=("po",), categories=("all",), delete_returns_object=True,
     subresources=(
-        STATUS, Subresource("log", verbs=("get",)),
+        STATUS,
+        Subresource("binding", verbs=("create",), version="v1", kind="Binding"),
+        Subresource("eviction", verbs=("create",), group="policy", version="v1", kind="Eviction"),
+        Subresource("log", verbs=("get",)),
         Subresource("attach", verbs=("create", "get"), kind="PodAttachOptions"),
         Subresource("exec", verbs=("create", "get"), kind="PodExecOptions"),
         Subresource("portforward", verbs=("create", "get"), kind="PodPortForwardOptions"),
@@ -93,4 +106,28 @@ NODE = Kind(
     selectable_fields={"spec.unschedulable": field_at("spec", "unschedulable", default="false")},
 )  # fmt: skip
 
-KINDS = (NAMESPACE, POD, SERVICE, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, NODE)
+ENDPOINTS = Kind(
+    group="", version="v1", kind="Endpoints", plural="endpoints", singular="endpoints",
+    short_names=("ep",), update_may_create=True,
+    schema=built_in("", "v1", "Endpoints"), columns=networkcolumns.ENDPOINTS,
+    default=networkrules.default_endpoints, validate=networkrules.validate_endpoints,
+)  # fmt: skip
+PERSISTENT_VOLUME_CLAIM = Kind(
+    group="", version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims",
+    singular="persistentvolumeclaim", short_names=("pvc",), delete_returns_object=True,
+    subresources=(STATUS,), schema=built_in("", "v1", "PersistentVolumeClaim"),
+    columns=storagecolumns.PERSISTENT_VOLUME_CLAIM,
+    default=claims.default_claim, validate=claims.validate_claim,
+)  # fmt: skip
+PERSISTENT_VOLUME = Kind(
+    group="", version="v1", kind="PersistentVolume", plural="persistentvolumes",
+    singular="persistentvolume", namespaced=False, short_names=("pv",),
+    delete_returns_object=True, subresources=(STATUS,),
+    schema=built_in("", "v1", "PersistentVolume"), columns=storagecolumns.PERSISTENT_VOLUME,
+    default=claims.default_volume, validate=claims.validate_volume,
+)  # fmt: skip
+
+KINDS = (
+    NAMESPACE, POD, SERVICE, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, NODE, ENDPOINTS,
+    PERSISTENT_VOLUME_CLAIM, PERSISTENT_VOLUME,
+)  # fmt: skip

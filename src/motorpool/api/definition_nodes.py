@@ -254,5 +254,9 @@ def _default_errors(node: Schema, path: str, level: Level) -> Iterator[FieldErro
     yield from structural.value_errors(with_defaults(value, node), node, where)
 
 
-def _rule_errors(_: Schema, __: str) -> list[FieldError]:
-    return []
+def _rule_errors(root: Schema, path: str) -> list[FieldError]:
+    if not structural.has_rules(root):
+        return []
+    from motorpool.api.cel import rules  # loads the interpreter
+
+    return list(rules.definition_errors(root, path))

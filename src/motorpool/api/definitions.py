@@ -7,14 +7,18 @@ one key, and a stored object is read in the version that is asked for.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from motorpool.api import conditions, jsonpath, structural
 from motorpool.api.errors import FieldError
-from motorpool.api.kinds import STATUS, Column, Kind, Scale, Schema, Subresource
+from motorpool.api.kinds import STATUS, Column, Kind, Scale, Schema, Subresource, Validate
 from motorpool.api.meta import Object, at, is_deleting
 from motorpool.api.schema import with_defaults
 from motorpool.api.tables import json_path_column
+
+if TYPE_CHECKING:
+    from motorpool.api.cel.rules import Node
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 SCALE = Subresource("scale", group="autoscaling", version="v1", kind="Scale")
@@ -46,7 +50,7 @@ def begin(obj: Object) -> None:
     }
 
 
-def keep_stored_versions(_: Object, obj: Object) -> None:
+def keep_stored_versions(obj: Object) -> None:
     """A version that was once stored stays listed; *obj* is the caller's own."""
     status = obj.get("status") or {}
     stored = list(status.get("storedVersions") or ())
@@ -205,6 +209,16 @@ def _kind(definition: Object, version: Object) -> Kind:
     )
 
 
+def rules_of(schema: Callable[[], Schema]) -> Validate:
+    """For ``Kind.validate``: asks the rules in the kind's own schema."""
+
+    @cache
+    def read() -> "_Compiled":
+        return _Compiled(schema())
+
+    return lambda new, old: read().errors(new, old)
+
+
 class _Compiled:
     """The schema of one version; metadata apart, since its type is always the same."""
 
@@ -212,10 +226,22 @@ class _Compiled:
         properties = dict(root.get("properties") or {})
         self._metadata = properties.pop("metadata", None) or {}
         self.schema: Schema = {**root, "properties": properties}
+        self._has_rules = structural.has_rules(root)
+        self._rules: Node | None = None
 
     def errors(self, new: Object, old: Object | None) -> list[FieldError]:
         named = {k: v for k, v in new["metadata"].items() if k in ("name", "generateName")}
-        return structural.value_errors(named, self._metadata, "metadata")
+        found = structural.value_errors(named, self._metadata, "metadata")
+        if self._has_rules:
+            found += self._broken(new, old)
+        return found
+
+    def _broken(self, new: Object, old: Object | None) -> list[FieldError]:
+        from motorpool.api.cel import rules  # loads the interpreter
+
+        if self._rules is None:
+            self._rules = rules.compile_rules(self.schema)
+        return [] if self._rules is None else rules.broken_rules(self._rules, new, old)
 
 
 def _deprecation(group: str, kind: str, version: Object) -> str:

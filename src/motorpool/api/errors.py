@@ -159,10 +159,27 @@ class Conflict(ApiError):
 
 
 class Expired(ApiError):
-    """The revision asked for is compacted: list again."""
+    """The revision asked for is compacted: list again, or go on from *continue_* as it is now."""
 
     code = 410
     reason = "Expired"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Object | None = None,
+        retry_after_s: int | None = None,
+        continue_: str = "",
+    ) -> None:
+        super().__init__(message, details=details, retry_after_s=retry_after_s)
+        self.continue_ = continue_
+
+    def status(self) -> Object:
+        status = super().status()
+        if self.continue_:
+            status["metadata"] = {"continue": self.continue_}
+        return status
 
 
 class RequestEntityTooLarge(ApiError):

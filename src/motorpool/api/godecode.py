@@ -39,6 +39,55 @@ def decode_error(obj: Object, schema: Schema) -> str | None:
     return None
 
 
+def fill_nulls(value: Any, schema: Schema) -> None:
+    """Does to *value* what Go does with ``null``: an element becomes its type's zero value, a field
+    is as good as absent. Leaves alone what the schema leaves open."""
+    if PRESERVE in schema or INT_OR_STRING in schema:
+        return
+    if isinstance(value, list):
+        items = schema.get("items") or {}
+        for position, item in enumerate(value):
+            if item is None:
+                value[position] = _zero(items)
+            else:
+                fill_nulls(item, items)
+    elif isinstance(value, dict):
+        extra = schema.get("additionalProperties")
+        properties = {} if isinstance(extra, dict) else fields_of(schema)
+        for key, item in list(value.items()):
+            child = extra if isinstance(extra, dict) else properties.get(key)
+            if item is not None:
+                fill_nulls(item, child or {})
+            elif isinstance(extra, dict):
+                value[key] = _zero(extra)
+            elif child is not None:
+                del value[key]
+
+
+def _zero(schema: Schema) -> Any:
+    if INT_OR_STRING in schema:
+        return "0" if schema.get("format") == "quantity" else 0
+    zeros: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+    if schema.get("type") == "object":
+        return {}
+    return [] if schema.get("type") == "array" else zeros.get(str(schema.get("type")))
+
+
+def conversion_error(problem: str) -> str:
+    """What Go says where it converts a tree of values instead of decoding text, as it does with the
+    result of a strategic merge patch: *problem* is what it would say of the text."""
+    found = re.fullmatch(r"json: cannot unmarshal (\w+).* of type (\S+)", problem)
+    if found is None:
+        return problem
+    value, wanted = found.groups()
+    value = {"number": "int64", "object": "map", "array": "slice"}.get(value, value)
+    if wanted in ("bool", "string", "int32", "int64", "float64"):
+        return f"unrecognized type: {wanted}"
+    if wanted.startswith(("map", "[]")):
+        return f"cannot restore {'map' if wanted.startswith('map') else 'slice'} from {value}"
+    return f"cannot restore struct from: {value}"
+
+
 def _check(value: Any, schema: Schema, struct: str, path: str) -> None:
     if value is None or PRESERVE in schema:
         return

@@ -1,4 +1,4 @@
-"""What Go says about bytes that are no JSON. Pure; used only once a fast parser has refused them.
+"""What Go says about bytes that are no JSON, and how it prints values. Pure; for refusals only.
 
 Clients show the server's words to people, and scripts look for them, so they are worth a scanner.
 """
@@ -142,3 +142,16 @@ def type_name(value: Any) -> str:
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"
+
+
+def printed(value: Any) -> str:
+    """*value* as Go's ``%v`` prints it."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{printed(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(printed, value)) + "]"
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

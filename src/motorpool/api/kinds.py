@@ -38,6 +38,7 @@ class Column:
     priority: int = 0  # 0 is always shown, 1 with -o wide
     format: str = ""
     description: str = ""
+    json_path: str = ""  # where a custom resource's column finds its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ def no_default(_: Object) -> None:
 
 def no_rules(_: Object, __: Object | None) -> Sequence[FieldError]:
     return ()
+
+
+def same_object(obj: Object) -> Object:
+    """For a view that differs from what is stored in nothing."""
+    return obj
 
 
 def no_conditions(_: Object) -> Sequence[Object]:
@@ -120,7 +126,16 @@ class Kind:
     row_conditions: Callable[[Object], Sequence[Object]] = no_conditions
     """What a row of the table says of its object, such as that a pod has completed."""
     selectable_fields: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
-    """Field selectors beyond metadata.name and metadata.namespace."""
+    """Field selectors beyond metadata.name and metadata.namespace; they read a stored object."""
+    stored_as: "Kind | None" = None
+    """The kind whose objects these are, where this one is another view or version of them."""
+    to_stored: Callable[[Object], Object] = same_object
+    """From this view to what is stored. Leaves its argument alone; shares what it does not change.
+    It and ``read``, the way back, keep the metadata and write ``apiVersion`` and ``kind``."""
+    is_virtual: bool = False
+    """Made when it is asked for, by a source that the registry is given; never stored."""
+    orphans_dependents: bool = False
+    """Whether a delete that names no propagation policy leaves the dependents alone."""
 
     @property
     def api_version(self) -> str:
@@ -130,6 +145,11 @@ class Kind:
     def resource(self) -> str:
         """The name in messages: ``pods``, ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def stored(self) -> "Kind":
+        """The kind under which the objects are kept: itself, but for a view."""
+        return self.stored_as or self
 
     @property
     def list_name(self) -> str:

@@ -22,6 +22,7 @@ say about an object, the server says by ``fieldValidation=Strict``."""
 V2_CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 _REFERENCE = "#/components/schemas/"
+_V3_ONLY = frozenset(("oneOf", "anyOf", "not", "nullable"))
 _GVK = "x-kubernetes-group-version-kind"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _LIST_META = f"{_META}.ListMeta"
@@ -84,6 +85,27 @@ def document(group: str, version: str, kinds: Sequence[Kind]) -> Object:
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(types.found.items()))},
     }
+
+
+def definitions_of(document: Object) -> dict[str, Schema]:
+    """The types of an OpenAPI v3 document, as they stand in one of v2."""
+    schemas = document["components"]["schemas"]
+    return {name: _as_v2(schema) for name, schema in schemas.items()}
+
+
+def _as_v2(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_v2(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("$ref")
+    if isinstance(reference, str):
+        return {"$ref": reference.replace(_REFERENCE, "#/definitions/")}
+    # What v2 has no words for is left out; it says less then, and nothing wrong.
+    kept = {key: item for key, item in value.items() if key not in _V3_ONLY}
+    properties = {name: _as_v2(item) for name, item in (kept.pop("properties", None) or {}).items()}
+    rest = {key: _as_v2(item) for key, item in kept.items()}
+    return {**rest, "properties": properties} if properties else rest
 
 
 def type_name(kind: Kind) -> str:

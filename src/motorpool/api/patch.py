@@ -18,6 +18,7 @@ import msgspec
 
 from motorpool.api import gojson
 from motorpool.api.errors import BadRequest, Invalid, RequestEntityTooLarge, Unclassified
+from motorpool.api.gojson import printed
 from motorpool.api.kinds import Schema
 from motorpool.api.meta import Object
 
@@ -276,7 +277,7 @@ def _merged_by_key(live: list[Any], patch: list[Any], key: str, item_schema: Sch
     wanted: list[Object] = []
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise Unclassified(f"map: {_go(item)} does not contain declared merge key: {key}")
+            raise Unclassified(f"map: {printed(item)} does not contain declared merge key: {key}")
         if item.get("$patch") == _DELETE:
             deleted.append(item[key])
         else:
@@ -350,16 +351,3 @@ def _ordered(items: list[Any], before: list[Any], order: list[Any], key: Any) ->
             position = len(result)
         result.insert(position, item)
     return result
-
-
-def _go(value: Any) -> str:
-    """*value* as Go's ``%v`` prints it."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_go(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(_go, value)) + "]"
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

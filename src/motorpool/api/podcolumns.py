@@ -142,17 +142,28 @@ def _later(left: str, right: str) -> str:
     return max(known)[1] if known else ""
 
 
+_latest: tuple[Object, PodSummary] = ({}, PodSummary("", 0, 0, 0, ""))
+
+
+def _shared_summary(pod: Object) -> PodSummary:
+    """The summary, made once for the three cells of one row: most of what a list of pods costs."""
+    global _latest
+    if _latest[0] is not pod:
+        _latest = (pod, summary(pod))
+    return _latest[1]
+
+
 def _ready(pod: Object, _: datetime) -> str:
-    found = summary(pod)
+    found = _shared_summary(pod)
     return f"{found.ready}/{found.total}"
 
 
 def _status(pod: Object, _: datetime) -> str:
-    return summary(pod).status
+    return _shared_summary(pod).status
 
 
 def _restarts(pod: Object, now: datetime) -> str:
-    found = summary(pod)
+    found = _shared_summary(pod)
     if found.restarts and found.restarted_at:
         return f"{found.restarts} ({since(found.restarted_at, now)} ago)"
     return str(found.restarts)

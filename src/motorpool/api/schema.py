@@ -114,10 +114,14 @@ def fill_defaults(obj: Any, schema: Schema) -> None:
 def _fill_map(obj: Object, schema: Schema) -> None:
     properties: Mapping[str, Schema] = schema.get("properties") or {}
     for key, child in properties.items():
-        if obj.get(key) is None:
+        item = obj.get(key)
+        if item is None:
+            if key not in obj and "default" not in child:
+                continue  # most fields of most objects
             _fill_absent(obj, key, child)
-        if isinstance(obj.get(key), (dict, list)):
-            fill_defaults(obj[key], child)
+            item = obj.get(key)
+        if isinstance(item, (dict, list)):
+            fill_defaults(item, child)
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict):
         for key in obj.keys() - properties.keys():

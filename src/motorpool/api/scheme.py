@@ -3,20 +3,32 @@
 from motorpool.api import (
     apiextensions,
     apps,
+    autoscaling,
+    batch,
     coordination,
     core,
     discovery,
+    events,
+    metrics,
+    networking,
     rbac,
     route,
     serving,
+    storage,
 )
 from motorpool.api.kinds import Kind
 
 KINDS: tuple[Kind, ...] = (
     *core.KINDS,
     *apps.KINDS,
+    *events.KINDS,
+    *autoscaling.KINDS,
+    *batch.KINDS,
+    *networking.KINDS,
+    *storage.KINDS,
     *discovery.KINDS,
     *coordination.KINDS,
+    *metrics.KINDS,
     *apiextensions.KINDS,
     *rbac.KINDS,
     *route.KINDS,

@@ -43,7 +43,7 @@ def type_errors(obj: Object, schema: Schema, old: Object | None = None) -> list[
     }
     before = _ABSENT if old is None else old
     found = list(_errors(obj, {**schema, "properties": properties}, "", before))
-    if any(error.reason in _PREVENTS_RULES for error in found) and _has_rules(schema):
+    if any(error.reason in _PREVENTS_RULES for error in found) and has_rules(schema):
         found.append(_UNCHECKED_RULES)
     return found
 
@@ -53,12 +53,12 @@ def value_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
     return list(_errors(value, schema, path))
 
 
-def _has_rules(schema: Schema) -> bool:
+def has_rules(schema: Schema) -> bool:
     if "x-kubernetes-validations" in schema:
         return True
     children = [*(schema.get("properties") or {}).values()]
     children += [schema.get("items"), schema.get("additionalProperties")]
-    return any(isinstance(child, dict) and _has_rules(child) for child in children)
+    return any(isinstance(child, dict) and has_rules(child) for child in children)
 
 
 def _errors(value: Any, schema: Schema, path: str, old: Any = _ABSENT) -> Iterator[FieldError]:

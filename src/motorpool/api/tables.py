@@ -32,6 +32,7 @@ CUSTOM_AGE = Column(
     "date",
     description="Custom resource definition column (in JSONPath format): "
     ".metadata.creationTimestamp",
+    json_path=".metadata.creationTimestamp",
 )
 
 
@@ -130,6 +131,7 @@ def json_path_column(name: str, json_path: str, type: ColumnType, priority: int 
         type,
         priority,
         description=f"Custom resource definition column (in JSONPath format): {json_path}",
+        json_path=json_path,
     )
 
 

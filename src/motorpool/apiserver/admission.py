@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from motorpool.api import schema
 from motorpool.api.errors import BadRequest, FieldError
-from motorpool.api.godecode import decode_error
+from motorpool.api.godecode import decode_error, fill_nulls
 from motorpool.api.kinds import Kind, Schema
 from motorpool.api.meta import Object
 from motorpool.api.structural import type_errors
@@ -13,10 +13,20 @@ from motorpool.apiserver.options import WriteOptions
 from motorpool.apiserver.refusals import invalid
 
 
+class Undecodable(BadRequest):
+    """An object that does not fit its kind; *problem* is why, in the decoder's words."""
+
+    def __init__(self, kind: Kind, problem: str) -> None:
+        super().__init__(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {problem}'
+        )
+        self.problem = problem
+
+
 def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
     """*obj* with the fields that its kind declares, and no others; they have the right types.
 
-    Raises BadRequest; what is merely dropped becomes a warning, as the options say.
+    Raises Undecodable and BadRequest; what is merely dropped becomes a warning, as the options say.
     """
     check_kind(kind, obj)
     declared = schema.of(kind)
@@ -27,14 +37,16 @@ def conformed(kind: Kind, obj: Object, options: WriteOptions) -> Object:
         unknown = schema.unknown_fields(obj, declared)
         problems += [f'unknown field "{path}"' for path in unknown]
     if problems and options.field_validation == "Strict":
-        raise undecodable(kind, f"strict decoding error: {', '.join(problems)}")
+        raise Undecodable(kind, f"strict decoding error: {', '.join(problems)}")
     options.warnings.extend(problems)
     if problems or options.field_validation == "Ignore":
         obj = schema.without_unknown(obj, declared)
     # A custom resource is defaulted before it is looked at: `fill` refuses what does not fit.
     problem = decode_error(obj, metadata_of(declared) if kind.is_custom else declared)
     if problem:
-        raise undecodable(kind, problem)
+        raise Undecodable(kind, problem)
+    if not kind.is_custom:
+        fill_nulls(obj, declared)
     return obj
 
 
@@ -54,12 +66,6 @@ def check_kind(kind: Kind, obj: Object) -> None:
             f"expected API version ({kind.api_version}, Kind={kind.kind})"
         )
     obj["apiVersion"], obj["kind"] = kind.api_version, kind.kind
-
-
-def undecodable(kind: Kind, problem: str) -> BadRequest:
-    return BadRequest(
-        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {problem}'
-    )
 
 
 def fill(kind: Kind, obj: Object, old: Object | None) -> None:

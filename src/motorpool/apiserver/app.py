@@ -4,6 +4,7 @@ Bare ASGI: every path is either one of a dozen fixed ones or a kind's, so there 
 web framework would route.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +12,20 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from motorpool.api.errors import ApiError, InternalError, MethodNotAllowed, NotAcceptable, NotFound
+from motorpool.api.errors import (
+    ApiError,
+    InternalError,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    Timeout,
+)
 from motorpool.api.kinds import Kind
 from motorpool.api.streams import PodStreams
 from motorpool.apiserver import documents, reviews
 from motorpool.apiserver.access.accounts import AccountTokens
 from motorpool.apiserver.access.gate import Gate
+from motorpool.apiserver.access.shares import Limits, Shares
 from motorpool.apiserver.authentication import Authenticator, Authenticators, User
 from motorpool.apiserver.http import (
     Receive,
@@ -34,7 +43,7 @@ from motorpool.apiserver.http import (
 )
 from motorpool.apiserver.negotiation import clauses_of
 from motorpool.apiserver.openapi_pages import OpenApiPages
-from motorpool.apiserver.paths import Catalog, target_of
+from motorpool.apiserver.paths import Catalog, Target, target_of
 from motorpool.apiserver.registry import Registry
 from motorpool.apiserver.resources import Resources, warning
 
@@ -43,6 +52,8 @@ log = structlog.get_logger(__name__)
 CONFIGURATION_PAGE = "/.well-known/openid-configuration"
 ISSUER_PAGES = (CONFIGURATION_PAGE, "/openid/v1/jwks")
 KEY_SET = "application/jwk-set+json"
+
+REQUEST_TIME_S = 60.0
 
 KUBERNETES_MINOR = 32
 KUBERNETES_PATCH = 13
@@ -64,8 +75,9 @@ def build_app(
     streams: PodStreams | None = None,
     accounts: AccountTokens | None = None,
     version: Version | None = None,
+    limits: Limits | None = None,
 ) -> "App":
-    return App(registry, tokens, streams, accounts, version or Version())
+    return App(registry, tokens, streams, accounts, version or Version(), Shares(limits))
 
 
 class App:
@@ -76,9 +88,11 @@ class App:
         streams: PodStreams | None,
         accounts: AccountTokens | None,
         version: Version,
+        shares: Shares,
     ) -> None:
         self._registry = registry
         self._accounts = accounts
+        self._shares = shares
         members = (tokens,) if accounts is None else (tokens, accounts)
         self._gate = Gate(Authenticators(members), registry.policy)
         self._catalog = Catalog((*registry.kinds, *reviews.KINDS))
@@ -103,11 +117,9 @@ class App:
         request = Request(scope, receive)
         try:
             answer = await self._answer(request)
-            if isinstance(answer, Stream):
-                await self._streams.send(request, answer, send)
-                return
-            if isinstance(answer, Takeover):
-                await answer.run(request)
+            if isinstance(answer, Stream | Takeover):
+                with self._shares.streaming(request.user):
+                    await self._stream(request, answer, send)
                 return
         except ApiError as error:
             answer = error_response(error)
@@ -118,10 +130,29 @@ class App:
             answer = error_response(InternalError(f"Internal error occurred: {error}"))
         await send_response(request, answer, send)
 
+    async def _stream(self, request: Request, answer: Stream | Takeover, send: Send) -> None:
+        if isinstance(answer, Stream):
+            await self._streams.send(request, answer, send)
+        else:
+            await answer.run(request)
+
     async def _answer(self, request: Request) -> Response | Stream | Takeover:
         user = await self._gate.user_of(request)
         target = target_of(request.path)
         self._gate.authorize(request, target, user)
+        request.user = user.name
+        try:
+            async with self._shares.running(user.name), asyncio.timeout(REQUEST_TIME_S):
+                return await self._served(request, target, user)
+        except TimeoutError:
+            raise Timeout(
+                "Timeout: request did not complete within requested timeout - "
+                "context deadline exceeded"
+            ) from None
+
+    async def _served(
+        self, request: Request, target: Target | None, user: User
+    ) -> Response | Stream | Takeover:
         if target is None or not self._catalog.serves(target.group_version):
             return await self._page(request)
         if not target.plural:

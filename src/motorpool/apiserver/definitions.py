@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from motorpool.api import definitions
+from motorpool.api import definitions, static_definitions
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION as DEFINITION
 from motorpool.api.errors import Conflict, NotFound
 from motorpool.api.kinds import Kind
@@ -27,9 +27,17 @@ DELETES_AT_ONCE_MAX = 32
 
 
 async def load(registry: Registry, client: Client) -> None:
-    """Serves what was established before, so that the first request finds it."""
-    for definition in (await client.list(DEFINITION)).items:
-        registry.kinds.serve(name_of(definition), definitions.kinds_of(definition))
+    """Serves what was established before, so that the first request finds it; shows what is
+    built in as definitions like all others."""
+    found = {name_of(each): each for each in (await client.list(DEFINITION)).items}
+    for name, definition in found.items():
+        registry.kinds.serve(name, definitions.kinds_of(definition))
+    for name, kind in static_definitions.kinds().items():
+        if name not in found:
+            await client.create(DEFINITION, static_definitions.short(kind))
+        elif static_definitions.keep({**found[name]}):  # as an older release had it
+            spec = static_definitions.short(kind)["spec"]
+            await client.update(DEFINITION, {**found[name], "spec": spec})
 
 
 def controller(registry: Registry, client: Client, informers: Informers) -> Controller:

@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from motorpool.api import core
+from motorpool.api import core, static_definitions
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.definitions import mark_deleted
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
+from motorpool.apiserver import refusals
 from motorpool.apiserver.options import DeleteOptions
 from motorpool.apiserver.strategy import is_unheld
 from motorpool.base.clock import parse_rfc3339, rfc3339
@@ -22,12 +23,20 @@ class Deletion(NamedTuple):
     changed: bool  # False where an earlier delete has already done this much
 
 
+def check_allowed(kind: Kind, name: str) -> None:
+    """Raises Forbidden for what the cluster cannot do without."""
+    if kind is core.NAMESPACE and name in PROTECTED_NAMESPACES:
+        raise refusals.namespace_protected(kind, name)
+    if kind is CUSTOM_RESOURCE_DEFINITION and name in static_definitions.kinds():
+        raise refusals.definition_protected(kind, name)
+
+
 def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> Deletion:
     """*obj* is shared and left alone."""
     if kind is CUSTOM_RESOURCE_DEFINITION and "deletionTimestamp" not in obj["metadata"]:
         obj = mark_deleted(obj, rfc3339(now))
     metadata = dict(obj["metadata"])
-    finalizers = _finalizers(obj, options)
+    finalizers = _finalizers(kind, obj, options)
     if finalizers:
         metadata["finalizers"] = finalizers
     else:
@@ -48,14 +57,20 @@ def decide(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> De
     return Deletion(new, gone, gone or new != obj)
 
 
-def _finalizers(obj: Object, options: DeleteOptions) -> list[str]:
+def _finalizers(kind: Kind, obj: Object, options: DeleteOptions) -> list[str]:
     """The object's own, with the one that the propagation policy asks the collector for."""
     finalizers = list(obj["metadata"].get("finalizers") or ())
-    if not options.propagation:
+    propagation = options.propagation or ("Orphan" if orphans(kind, options) else "")
+    if not propagation:
         return finalizers
-    wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
+    wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
     kept = [f for f in finalizers if f not in ("foregroundDeletion", "orphan")]
     return [*kept, wanted] if wanted else kept
+
+
+def orphans(kind: Kind, options: DeleteOptions) -> bool:
+    """Whether the dependents stay although the client did not say so."""
+    return kind.orphans_dependents and not options.propagation
 
 
 def _grace_s(kind: Kind, obj: Object, options: DeleteOptions) -> int:

@@ -3,11 +3,11 @@ addresses, which are handed out by an allocator that the registry owns.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from motorpool.api import core, definitions
+from motorpool.api import batch, claims, core, definitions, jobs, static_definitions
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
 from motorpool.api.errors import FieldError, InternalError
 from motorpool.api.kinds import Kind
@@ -124,16 +124,19 @@ BEGIN: Mapping[Kind, Begin] = {
     core.NAMESPACE: _begin_namespace,
     core.POD: _begin_pod,
     core.SERVICE: _begin_service,
+    core.PERSISTENT_VOLUME_CLAIM: claims.begin_claim,
+    core.PERSISTENT_VOLUME: claims.begin_volume,
+    batch.JOB: jobs.begin_job,
     CUSTOM_RESOURCE_DEFINITION: definitions.begin,
 }
 """What an object of that kind starts its life with."""
 
 
-def keep_addresses(old: Object, new: Object) -> None:
+def keep_addresses(old: Object, new: Object) -> Sequence[str]:
     """An update that does not name the address of a Service keeps it; none may change it."""
     before, spec = old.get("spec") or {}, new.setdefault("spec", {})
     if "ExternalName" in (before.get("type"), spec.get("type")):
-        return
+        return ()
     for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if not spec.get(name) and name in before:
             spec[name] = before[name]
@@ -145,17 +148,27 @@ def keep_addresses(old: Object, new: Object) -> None:
             f"Invalid value: {listed}: may not change once set",
         )
         raise invalid(core.SERVICE, str(old["metadata"]["name"]), error)
+    return ()
 
 
-Keep: TypeAlias = Callable[[Object, Object], None]
+Keep: TypeAlias = Callable[[Object, Object], Sequence[str]]
+"""Changes the new object; returns what the client is to be warned of."""
 
 
-def keep_nothing(_: Object, __: Object) -> None:
+def keep_nothing(_: Object, __: Object) -> Sequence[str]:
     """For a kind whose updates take nothing over."""
+    return ()
+
+
+def keep_definition(_: Object, new: Object) -> Sequence[str]:
+    """A version that was once stored stays listed; what is built in stays as it is."""
+    warnings = static_definitions.keep(new)
+    definitions.keep_stored_versions(new)
+    return warnings
 
 
 KEEP: Mapping[Kind, Keep] = {
     core.SERVICE: keep_addresses,
-    CUSTOM_RESOURCE_DEFINITION: definitions.keep_stored_versions,
+    CUSTOM_RESOURCE_DEFINITION: keep_definition,
 }
 """What an update of that kind takes over from the old object."""

@@ -34,6 +34,7 @@ _encoder = msgspec.json.Encoder()
 class Request:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
+        self.user = ""  # who asks, once that is known
         self.path: str = scope["path"]
         self.query: dict[str, str] = dict(
             parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

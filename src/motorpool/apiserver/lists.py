@@ -31,6 +31,10 @@ class Filter:
         return self._fields is None or self._fields.matches(obj)
 
 
+NOW = -1
+"""The revision of a list that goes on with whatever is there by then."""
+
+
 class Continue(NamedTuple):
     """Where a list goes on: after a key, at a revision."""
 

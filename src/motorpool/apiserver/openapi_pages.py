@@ -57,12 +57,23 @@ class OpenApiPages:
         return Response(200, body, headers=headers)
 
     def version_2(self, request: Request) -> Response:
-        """A document without definitions: the server itself validates every field."""
+        """As protobuf without types: the server itself validates every field. As JSON, with the
+        types of the kinds that users defined, which is what is looked for here."""
         for media, _ in clauses_of(request.header("accept")):
             if "protobuf" in media:
                 return Response(200, openapi.V2_MINIMAL, V2_PROTOBUF)
+        definitions: dict[str, object] = {}
+        for path, group_version in self._paths().items():
+            if any(kind.is_custom for kind in self._catalog.kinds_of(group_version)):
+                definitions |= openapi.definitions_of(msgspec.json.decode(self._page(path)[0]))
         information = {"title": "Kubernetes", "version": "v1.32"}
-        return json_response({"swagger": "2.0", "info": information, "paths": {}})
+        document = {"swagger": "2.0", "info": information, "paths": {}, "definitions": definitions}
+        answer = json_response(document)
+        tag = f'"{hashlib.sha512(answer.body).hexdigest().upper()}"'
+        if request.header("if-none-match") == tag:
+            return Response(304, headers=[("ETag", tag)])
+        answer.headers.append(("ETag", tag))
+        return answer
 
     def _paths(self) -> dict[str, GroupVersion]:
         found = {}

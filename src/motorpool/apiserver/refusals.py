@@ -1,5 +1,8 @@
 """The API's words for what the registry refuses. Pure."""
 
+import msgspec
+
+from motorpool.api import godecode, gojson
 from motorpool.api.errors import (
     AlreadyExists,
     ApiError,
@@ -76,6 +79,11 @@ def namespace_terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     return Forbidden(f'{kind.resource} "{name}" is forbidden: {why}', details=details)
 
 
+def definition_protected(kind: Kind, name: str) -> Forbidden:
+    message = f'{kind.resource} "{name}" is forbidden: this kind is built in, and always served'
+    return Forbidden(message, details=_details(kind, name))
+
+
 def definition_terminating() -> MethodNotAllowed:
     return MethodNotAllowed("create not allowed while custom resource definition is terminating")
 
@@ -107,10 +115,15 @@ def list_too_old() -> Expired:
     return Expired("The resourceVersion for the provided list is too old.")
 
 
-def continue_too_old() -> Expired:
+def continue_too_old(continue_: str) -> Expired:
+    """*continue_* goes on with what is there now."""
     return Expired(
         "The provided continue parameter is too old to display a consistent list result. "
-        "You must start a new list without the continue parameter."
+        "You can start a new list without the continue parameter, or use the continue token in "
+        "this response to retrieve the remainder of the results. Continuing with the provided "
+        "token results in an inconsistent list - objects that were created, modified, or deleted "
+        "between the time the first chunk was returned and now may show up in the list.",
+        continue_=continue_,
     )
 
 
@@ -134,6 +147,19 @@ def bad_revision(text: str) -> ParseFailure:
         f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
         "invalid syntax"
     )
+
+
+def patch_result(result: Object, strategic: Object | None, problem: str) -> Invalid:
+    """For a patch that makes no object of the kind: the fault is the patch's, not the object's.
+
+    A strategic merge patch is shown itself, and converted by type; of the others the result is.
+    """
+    if strategic is None:
+        shown = msgspec.json.encode(result).decode()
+    else:
+        shown = gojson.printed(strategic)
+        problem = godecode.conversion_error(problem)
+    return invalid_object("", "", "", [FieldError.invalid("patch", shown, problem)])
 
 
 def invalid(kind: Kind, name: str, *errors: FieldError) -> Invalid:

@@ -30,6 +30,8 @@ from motorpool.apiserver.preconditions import check_preconditions, check_version
 from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
 from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
+from motorpool.apiserver.turns import Turns, in_turn
+from motorpool.apiserver.virtual import VirtualKinds
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.loop.kinds import LiveKinds
@@ -69,6 +71,7 @@ class Registry:
     ) -> None:
         """With a *sealer*, Secrets are sealed in the store."""
         self.clock = clock
+        self.virtual = VirtualKinds()
         self.kinds = LiveKinds(scheme.KINDS)
         self._shelf = Shelf(store, sealer)
         self.policy = Policy()
@@ -76,6 +79,7 @@ class Registry:
             self._shelf.observe(kind, partial(self.policy.put, kind))
         self._random = source or random.Random()
         self._addresses: hooks.ServiceAddresses | None = None
+        self.turns = Turns()
         self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
@@ -126,6 +130,8 @@ class Registry:
         full: bool = True,
     ) -> Object:
         """Raises NotFound. *full* is with who owns what, as bytes: for JSON and nothing else."""
+        if kind.is_virtual:
+            return await self.virtual.get(kind, namespace, name)
         if resource_version:
             await self._shelf.reach(resource_version)
         return await self._shelf.get(kind, namespace, name, form="shown" if full else "bare")
@@ -140,6 +146,9 @@ class Registry:
         return scale_of(kind, parent)
 
     async def list(self, kind: Kind, namespace: str, options: ListOptions) -> Listing:
+        if kind.is_virtual:
+            found = await self.virtual.list(kind, namespace, options)
+            return Listing(found, self.resource_version)
         return await self._shelf.list(kind, namespace, options)
 
     def watch(self, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchEvent]:
@@ -203,13 +212,19 @@ class Registry:
         options: WriteOptions,
         *,
         subresource: str = "",
+        strategic: Object | None = None,
     ) -> Written:
-        """*change* applies the patch to the object, or to its scale."""
+        """*change* applies the patch to the object, or to its scale; a *strategic* merge patch is
+        told of by itself where its result is no object of the kind."""
         if subresource == "scale":
             return await self._rescale(kind, namespace, name, change, options)
 
         def patched(current: Object) -> Object:
-            new = admission.conformed(kind, fresh(change(current)), options)
+            new = fresh(change(current))
+            try:
+                new = admission.conformed(kind, new, options)
+            except admission.Undecodable as error:
+                raise refusals.patch_result(new, strategic, error.problem) from error
             place(kind, namespace, new)
             if new["metadata"].get("name") != name:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
@@ -257,6 +272,7 @@ class Registry:
         obj = await self._create(kind, namespace, merged(None), options, applies=True)
         return Written(obj, created=True)
 
+    @in_turn
     async def delete(
         self, kind: Kind, namespace: str, name: str, options: DeleteOptions
     ) -> Deleted:
@@ -264,8 +280,7 @@ class Registry:
         for _ in range(CONFLICT_TRIES_MAX):
             old = await self._shelf.get(kind, namespace, name, form="full")
             check_preconditions(kind, old, options)
-            if kind is core.NAMESPACE and name in deletion.PROTECTED_NAMESPACES:
-                raise refusals.namespace_protected(kind, name)
+            deletion.check_allowed(kind, name)
             decided = deletion.decide(kind, old, options, self.clock())
             if options.dry_run or not decided.changed:
                 return Deleted(decided.object, decided.gone)
@@ -355,6 +370,7 @@ class Registry:
                 (await self._held_addresses()).release(obj)
             raise
 
+    @in_turn
     async def _change(
         self,
         kind: Kind,
@@ -395,7 +411,7 @@ class Registry:
         check_version(kind, old, new)
         new = strategy.prepare_update(kind, old, new, subresource)
         if subresource in ("", "scale"):
-            hooks.KEEP.get(kind, hooks.keep_nothing)(old, new)
+            options.warnings.extend(hooks.KEEP.get(kind, hooks.keep_nothing)(old, new))
             admission.fill(kind, new, old)
         else:
             admission.fill_status(kind, new, old)

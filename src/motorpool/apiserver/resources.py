@@ -18,8 +18,8 @@ from motorpool.api.errors import (
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
 from motorpool.api.streams import LogOptions, PodStreams
+from motorpool.apiserver import deletion, podactions, rendering, reviews
 from motorpool.apiserver import options as asked
-from motorpool.apiserver import rendering, reviews
 from motorpool.apiserver.access.escalation import check_of
 from motorpool.apiserver.access.gate import Gate
 from motorpool.apiserver.authentication import User
@@ -35,6 +35,10 @@ from motorpool.base.clock import rfc3339
 BOOKMARK_PERIOD_S = 60.0
 WATCH_TIME_S = 1800.0
 
+CHILDREN_STAY = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 STREAMED = ("exec", "attach", "portforward")
 
 _BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
@@ -61,8 +65,7 @@ class Resources:
 
     async def _one(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         """A verb on one object, or on what stands below it."""
-        if target.subresource:
-            _check_subresource(request, kind, target)
+        _check_served(request, kind, target)
         match request.method:
             case "GET":
                 return await self._get(request, kind, target)
@@ -79,6 +82,7 @@ class Resources:
     async def _collection(
         self, request: Request, kind: Kind, target: Target, user: User
     ) -> Response | Stream:
+        _check_verb(request, kind, watches=target.watches or asked.flag(request.query, "watch"))
         match request.method:
             case "GET" if target.watches or asked.flag(request.query, "watch"):
                 return self._watch(request, kind, target)
@@ -86,7 +90,7 @@ class Resources:
                 return await self._list(request, kind, target)
             case "POST" if target.namespace or not kind.namespaced:
                 return await self._create(request, kind, target, user)
-            case "DELETE" if "deletecollection" in kind.verbs:
+            case "DELETE":
                 return await self._delete_collection(request, kind, target)
         raise _not_allowed()
 
@@ -186,9 +190,13 @@ class Resources:
         return self._written(request, kind, Written(created, True), form, options)
 
     async def _create_below(self, request: Request, kind: Kind, target: Target) -> Response:
-        sent, _ = await _decoded(request, kind)
+        sent, options = await _decoded(request, kind)
         place = kind, target.namespace, target.name
-        answer = await self._registry.create_below(*place, sent, subresource=target.subresource)
+        action = podactions.action_of(kind, target.subresource)
+        if action is not None:
+            answer = await action(self._registry, *place[1:], sent, options)
+        else:
+            answer = await self._registry.create_below(*place, sent, subresource=target.subresource)
         return json_response(answer, 201)
 
     async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
@@ -216,7 +224,7 @@ class Resources:
         if media == decode.APPLY_PATCH:
             _check_apply(request)
             written = await self._registry.apply(
-                *place, decoded.object, options, subresource=target.subresource
+                *place, _shaped(decoded.object), options, subresource=target.subresource
             )
         else:
             if options.force:
@@ -224,7 +232,11 @@ class Resources:
                 raise invalid_options("PatchOptions", error)
             change = change_of(kind, media, decoded.object)
             written = await self._registry.patch(
-                *place, change, options, subresource=target.subresource
+                *place,
+                change,
+                options,
+                subresource=target.subresource,
+                strategic=decoded.object if media == decode.STRATEGIC_MERGE_PATCH else None,
             )
         return self._written(request, kind, written, form, options)
 
@@ -233,8 +245,12 @@ class Resources:
         options = asked.delete_options(request.query, await _delete_body(request))
         deleted = await self._registry.delete(kind, target.namespace, target.name, options)
         if deleted.gone and not kind.delete_returns_object:
-            return rendering.value_response(success(kind, deleted), form)
-        return self._object(request, kind, deleted.object, form)
+            response = rendering.value_response(success(kind, deleted), form)
+        else:
+            response = self._object(request, kind, deleted.object, form)
+        if deletion.orphans(kind, options):
+            response.headers.append(("Warning", warning(CHILDREN_STAY)))
+        return response
 
     async def _delete_collection(self, request: Request, kind: Kind, target: Target) -> Response:
         form = form_of(request.header("accept"))
@@ -333,14 +349,17 @@ async def _decoded(request: Request, kind: Kind) -> tuple[Object, WriteOptions]:
         kind=kind.kind,
         find_duplicates=request.query.get("fieldValidation") != "Ignore",
     )
-    if not isinstance(decoded.object, dict):
+    return _shaped(decoded.object), _write_options(request, tuple(decoded.duplicates))
+
+
+def _shaped(obj: Any) -> Object:
+    """*obj* with metadata. Raises BadRequest for what can be no object of any kind."""
+    if not isinstance(obj, dict):
         raise BadRequest("the object provided is unrecognized: it is not a JSON object")
-    metadata = decoded.object.get("metadata")
+    metadata = obj.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise BadRequest("the object provided is unrecognized: its metadata is not an object")
-    if metadata is None:
-        decoded.object["metadata"] = {}
-    return decoded.object, _write_options(request, tuple(decoded.duplicates))
+    return obj if metadata is not None else {**obj, "metadata": {}}
 
 
 def _write_options(request: Request, duplicates: tuple[str, ...]) -> WriteOptions:
@@ -372,11 +391,26 @@ def _check_apply(request: Request) -> None:
         raise invalid_options("PatchOptions", error)
 
 
-def _check_subresource(request: Request, kind: Kind, target: Target) -> None:
-    verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
+_COLLECTION_VERBS = {"POST": "create", "DELETE": "deletecollection"}
+
+
+def _check_verb(request: Request, kind: Kind, *, watches: bool) -> None:
+    verb = _COLLECTION_VERBS.get(request.method, "watch" if watches else "list")
+    if verb not in kind.verbs:
+        raise _not_allowed()
+
+
+def _check_served(request: Request, kind: Kind, target: Target) -> None:
+    """Refuses the verb that the object, or what stands below it, does not have."""
+    verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
+    verb = verbs.get(request.method)
+    if not target.subresource:
+        if verb not in kind.verbs:
+            raise _not_allowed()
+        return
     for sub in kind.subresources:
         if sub.name == target.subresource:
-            if verb.get(request.method) not in sub.verbs:
+            if verb not in sub.verbs:
                 raise _not_allowed()
             return
     raise _no_resource()

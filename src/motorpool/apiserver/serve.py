@@ -7,6 +7,7 @@ is not, so that an idle API server sleeps.
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ DRAIN_S = 2.0
 FLUSH_TRIES = 10
 FLUSH_STEP_S = 0.02
 BACKLOG = 512
+STALL_S = 120.0  # who pages through a long log in a terminal may stand still for a while
 
 
 class PortInUse(OSError):
@@ -41,14 +43,22 @@ class Serving:
 
 @asynccontextmanager
 async def serve(
-    app: App, host: str, port: int, certificates: CertificateFiles
+    app: App,
+    host: str,
+    port: int,
+    certificates: CertificateFiles,
+    *,
+    stall_s: float = STALL_S,
 ) -> AsyncIterator[Serving]:
-    """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError."""
+    """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError.
+
+    A client that takes nothing of its answer for *stall_s* is hung up on.
+    """
     import uvicorn
 
     from motorpool.apiserver.streaming.upgrade import Protocol
 
-    listening = _listen(host, port)
+    listening = _listen(host, port, stall_s)
     try:
         config = uvicorn.Config(
             app,
@@ -100,11 +110,16 @@ async def _stop(server: "uvicorn.Server") -> None:
             transport.abort()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, stall_s: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            # The kernel keeps this time, for every connection that it accepts here: no timer of
+            # ours, and it also counts while the answer waits in buffers only.
+            timeout_ms = int(stall_s * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
         listening.bind((host, port))
         listening.listen(BACKLOG)
         listening.setblocking(False)

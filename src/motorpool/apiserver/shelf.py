@@ -1,5 +1,8 @@
 """Objects on the store: reads and writes them by kind, and speaks the API's errors.
 
+A kind may be a view of another (`Kind.stored_as`): its objects are kept as that one's, and become
+the view's on their way out. Selectors look at what is kept.
+
 What comes out is shared and must not be changed; what goes in is shared from then on.
 """
 
@@ -13,7 +16,7 @@ from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import refusals
 from motorpool.apiserver.keys import key_of, prefix_of
-from motorpool.apiserver.lists import Continue, Filter
+from motorpool.apiserver.lists import NOW, Continue, Filter
 from motorpool.apiserver.objects import ObjectMemory, bare, value_of
 from motorpool.apiserver.options import ListOptions, WatchOptions, revision_of
 from motorpool.apiserver.sealing import Sealer, is_sealed
@@ -102,7 +105,9 @@ class Shelf:
         """The bare object that all readers of *obj*'s revision share."""
         version = obj["metadata"].get("resourceVersion")
         found = self._memory.recall(int(version)) if version else None
-        return bare(obj) if found is None else found
+        if found is None or found["apiVersion"] != obj["apiVersion"]:
+            return bare(obj)
+        return found
 
     async def insert(self, kind: Kind, obj: Object) -> Object:
         """Raises AlreadyExists."""
@@ -137,10 +142,13 @@ class Shelf:
             raise Stale from error
 
     async def _write(self, kind: Kind, old: Object | None, obj: Object, write: Write) -> Object:
-        if kind not in self._observers:
-            return await self._put(kind, obj, write)
+        obj = kind.to_stored(obj)
+        if kind.stored not in self._observers:
+            return _read(kind, await self._put(kind.stored, obj, write))
+        before = None if old is None else kind.to_stored(old)
         # A write that has begun stands, also where its writer is cancelled: so it must be told.
-        return await asyncio.shield(self._put_and_tell(kind, old, obj, write))
+        told = self._put_and_tell(kind.stored, before, obj, write)
+        return _read(kind, await asyncio.shield(told))
 
     async def _put_and_tell(
         self, kind: Kind, old: Object | None, obj: Object, write: Write
@@ -226,15 +234,19 @@ class Shelf:
         limit = 0 if options.resource_version == "0" else options.limit
         exact = options.match == "Exact" or (limit > 0 and revision > 0 and not options.match)
         if after is None and wanted.name and not exact and (namespace or not kind.namespaced):
-            found = await self.find(kind, namespace, wanted.name, form=_form(options.full))
-            items = [found] if found is not None and wanted.matches(found) else []
+            one = await self.find(kind.stored, namespace, wanted.name, form=_form(options.full))
+            items = [_read(kind, one)] if one is not None and wanted.matches(one) else []
             return Listing(items, str(self._store.revision))
         start = after or Continue(revision if exact else 0, "")
+        if start.revision == NOW:
+            start = start._replace(revision=0)
         try:
             show = shown_as(kind, self._memory.shown if options.full else self._memory.of)
             return await self._list(prefix_of(kind, namespace), wanted, start, limit, show)
         except Compacted as error:
-            raise (refusals.continue_too_old() if after else refusals.list_too_old()) from error
+            if after is None:
+                raise refusals.list_too_old() from error
+            raise refusals.continue_too_old(after._replace(revision=NOW).token()) from error
         except FutureRevision as error:
             raise refusals.too_new(error.revision, error.current) from error
         except StoreError as error:
@@ -321,6 +333,13 @@ class Shelf:
             await self._store.compact(keep_s=keep_s, keep_revisions=keep_revisions)
         except StoreError as error:
             raise broken(error) from error
+
+
+def _read(kind: Kind, stored: Object) -> Object:
+    """The object as the view *kind* shows it."""
+    if kind.stored_as is None or kind.read is None:
+        return stored
+    return kind.read(stored)
 
 
 def _form(full: bool) -> Form:

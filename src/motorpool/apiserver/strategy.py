@@ -57,7 +57,7 @@ def prepare_update(kind: Kind, old: Object, new: Object, subresource: str) -> Ob
     elif subresource == "finalize":
         spec = {**(old.get("spec") or {}), "finalizers": (new.get("spec") or {}).get("finalizers")}
         new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
-    elif kind.has_status:
+    elif subresource != "binding" and kind.has_status:
         copy_or_drop(old, new, "status")
     _keep_server_metadata(old, new)
     return new

@@ -21,6 +21,7 @@ VERBS = {
     "up": Verb("motorpool.cli.up", "Serve models from Kubernetes manifests on this machine."),
     "down": Verb("motorpool.cli.down", "Stop everything that runs from one data directory."),
     "modelcar": Verb("motorpool.cli.modelcar", "Build, move and look at models as OCI images."),
+    "runtimes": Verb("motorpool.cli.runtimes", "List the serving runtimes that ship."),
     "operator": Verb("motorpool.cli.operator", "Run the serving controllers against a cluster."),
     "storage-initializer": Verb(
         "motorpool.cli.storage_initializer", "Fetch models into directories, as KServe's does."

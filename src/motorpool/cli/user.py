@@ -41,6 +41,8 @@ def add(
     if not name or not name.isprintable() or name.startswith("system:"):
         fail(f"a user cannot be named {name!r}", hint="names that begin with system: are taken")
     file = Path(target or f"{name.replace('/', '-')}.kubeconfig")
+    if file.exists():
+        fail(f"{file} exists already", hint="name another with --kubeconfig")
     server = _server(directory)
     try:
         added = userfile.add(_file(directory), name, list(groups), created=rfc3339(now()))

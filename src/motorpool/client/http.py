@@ -52,6 +52,8 @@ class HttpClient:
         headers = {"accept": JSON, "user-agent": manager}
         if access.token:
             headers["authorization"] = f"Bearer {access.token}"
+        if access.act_as:
+            headers["impersonate-user"] = access.act_as
         self._manager = manager
         self._http = httpx.AsyncClient(
             base_url=access.server,

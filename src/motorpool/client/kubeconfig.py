@@ -22,6 +22,7 @@ class Access:
     tls: ssl.SSLContext | bool  # False: the certificate is not checked
     token: str = ""
     namespace: str = "default"
+    act_as: str = ""  # the user to impersonate
     token_file: Path | None = None  # read again now and then: such tokens are short-lived
 
 
@@ -67,6 +68,7 @@ def read_kubeconfig(file: Path, context: str = "") -> Access:
             tls=_tls(cluster, user, file.parent),
             token=_token(user, file.parent),
             namespace=chosen.get("namespace") or "default",
+            act_as=str(user.get("as") or ""),
         )
     except (KeyError, OSError, ssl.SSLError, binascii.Error) as error:
         raise KubeconfigError(f"{file}: {error}") from error

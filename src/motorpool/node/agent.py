@@ -26,6 +26,7 @@ from motorpool.node.registration import Registration, capacity
 from motorpool.node.seen import Run
 from motorpool.node.streams import NodeStreams
 from motorpool.node.table import ImagesTable
+from motorpool.node.usage import Usage
 from motorpool.node.volumes import Images, make_pod_directories
 from motorpool.node.worker import Node, PodWorker
 
@@ -72,6 +73,7 @@ class Agent:
         )
         self.streams = NodeStreams(self._data_dir, self._workers.get, context.clock)
         self._pods = context.informers(core.POD)
+        self.usage = Usage(self._engine.runs, self._pods, node_name, context.clock)
 
     async def run(self) -> None:
         """Keeps the Pods of this machine true until cancelled."""

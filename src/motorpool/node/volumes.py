@@ -8,9 +8,10 @@ A Pod's directory, ``pods/UID/``, readable by its owner alone:
     run/                  the supervisor's records and pipes
     logs/CONTAINER/N.log  what run N of a container wrote
 
-An image volume is the unpacked tree itself, shared by all Pods of this machine, and a hostPath is
-the path itself. Everything else that is asked for is refused by name: nothing is left out
-silently. Content of configMaps and secrets is what it was when the Pod started.
+An image volume is the unpacked tree itself, shared by all Pods of this machine; a hostPath, and a
+claim's volume, which is one, is the path itself. Everything else that is asked for is refused by
+name: nothing is left out silently. Content of configMaps and secrets is what it was when the Pod
+started.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from typing import Any, Literal, Protocol
 from motorpool.api import core
 from motorpool.api.errors import NotFound
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object, at, namespace_of, uid_of
+from motorpool.api.meta import Object, at, name_of, namespace_of, uid_of
 from motorpool.client import Client
 from motorpool.images.errors import ImageError
 from motorpool.node.command import ConfigError, Mount, expanded, secret_value
@@ -109,6 +110,8 @@ class Volumes:
                 return Volume(directory)
             case "hostPath":
                 return await asyncio.to_thread(_host_path, name, source)
+            case "persistentVolumeClaim":
+                return await self._claimed(name, source)
             case "image":
                 return await self._image(source, tell)
             case "configMap" | "secret" | "downwardAPI":
@@ -119,11 +122,35 @@ class Volumes:
                 raise VolumeError(
                     "CreateContainerConfigError",
                     f'volume "{name}": a volume of type {kind} is not supported on this node; '
-                    "use emptyDir, hostPath, configMap, secret, projected, downwardAPI or image",
+                    "use emptyDir, hostPath, persistentVolumeClaim, configMap, secret, projected, "
+                    "downwardAPI or image",
                 )
         mode = int(source.get("defaultMode") or 0o644)
         await asyncio.to_thread(write_files, directory, files, mode)
         return Volume(directory, writable=False)
+
+    async def _claimed(self, name: str, source: Object) -> Volume:
+        """The directory of the volume that the claim has, on this machine."""
+        claim_name = str(source.get("claimName", ""))
+        prefix = f'MountVolume.SetUp failed for volume "{name}" : '
+        place = namespace_of(self._facts.pod), claim_name
+        try:
+            claim = await self._client.get(core.PERSISTENT_VOLUME_CLAIM, *place)
+            if at(claim, "status", "phase") != "Bound":
+                text = f'persistentvolumeclaim "{claim_name}" is not bound to a volume yet'
+                raise VolumeError(FAILED_MOUNT, prefix + text)
+            volume = await self._client.get(
+                core.PERSISTENT_VOLUME, "", str(at(claim, "spec", "volumeName"))
+            )
+        except NotFound as error:
+            raise VolumeError(FAILED_MOUNT, f"{prefix}{error}") from None
+        spec = volume["spec"]
+        place_on_disk = spec.get("hostPath") or spec.get("local")
+        if place_on_disk is None:
+            text = f"persistentvolume {name_of(volume)} is not a directory of this machine"
+            raise VolumeError(FAILED_MOUNT, prefix + text)
+        found = await asyncio.to_thread(_host_path, name, place_on_disk)
+        return Volume(found.path, writable=not source.get("readOnly"))
 
     async def _image(self, source: Object, tell: Tell) -> Volume:
         reference = str(source.get("reference", ""))

@@ -155,7 +155,9 @@ class _Explained:
         if isinstance(error, NotFoundError | FileNotFoundError):
             return NothingFound(f"no model at {uri}: nothing is there; correct the path")
         where = self._settings.config.get("endpoint") or "its endpoint"
+        step = "correct the endpoint, or try again"
+        if str(where).startswith("https://"):
+            step = f"give its CA bundle where its certificate is not a public one, or {step}"
         return StorageError(
-            f"{uri}: {where} does not answer as a store does ({first_line(error)}): correct the "
-            "endpoint, or try again"
+            f"{uri}: {where} does not answer as a store does ({first_line(error)}): {step}"
         )

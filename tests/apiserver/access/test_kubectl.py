@@ -141,3 +141,19 @@ async def test_a_created_token_speaks_for_its_account(kubectl):
     assert "may not specify a duration less than 10 minutes" in err
     code, _, err = await kubectl.run("create", "token", "nobody")
     assert 'serviceaccounts "nobody" not found' in err
+
+
+async def test_an_apply_that_creates_takes_the_right_to_create(kubectl):
+    await kubectl("create role patcher --verb=get,patch --resource=configmaps")
+    await kubectl("create rolebinding patchers --role=patcher --user=bob")
+    text = manifest({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}})
+    command = ["apply", "--server-side", "-f", "-", "--as=bob"]
+    code, _, err = await kubectl.run(*command, stdin=text)
+    assert code == 1
+    assert (
+        'configmaps "m" is forbidden: User "bob" cannot create resource "configmaps" in API group '
+        '"" in the namespace "default"'
+    ) in err
+    await kubectl("create configmap m")
+    code, out, _ = await kubectl.run(*command, stdin=text)
+    assert (code, out) == (0, "configmap/m serverside-applied\n")

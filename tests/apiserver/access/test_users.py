@@ -83,7 +83,10 @@ def test_the_command_adds_lists_and_removes(data_dir, pki, tmp_path):
     assert out.splitlines()[1].split()[:2] == ["alice", "staff"]
     code, out = run("ls", "--output", "json", *place)
     assert json.loads(out)[0]["groups"] == ["staff"]
-    code, out = run("add", "alice", "--kubeconfig", target, *place)
+    code, out = run("add", "bob", "--kubeconfig", target, *place)
+    assert code == 1
+    assert f"{target} exists already" in out
+    code, out = run("add", "alice", "--kubeconfig", tmp_path / "other", *place)
     assert code == 1
     assert "there is a user alice already" in out
     assert run("add", "system:admin", *place)[0] == 1

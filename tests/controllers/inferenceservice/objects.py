@@ -8,7 +8,7 @@ from motorpool.controllers.inferenceservice.desired import Inputs, desired_state
 from motorpool.controllers.inferenceservice.runtime import selected
 from motorpool.controllers.inferenceservice.storage import storage_secret_name
 from motorpool.controllers.servingruntime.configuration import config_map
-from motorpool.controllers.servingruntime.install import shipped_runtimes
+from motorpool.controllers.servingruntime.install import catalogue, shipped_runtimes
 
 NAMESPACE = "ai-demo"
 APPLICATIONS = "redhat-ods-applications"
@@ -57,7 +57,8 @@ def runtime(
 
 def shipped(name: str) -> dict[str, Any]:
     """A shipped runtime, copied into the tests' namespace as the guide says."""
-    (found,) = (r for r in shipped_runtimes() if r["metadata"]["name"] == name)
+    known = [*shipped_runtimes(), *catalogue()]
+    (found,) = (r for r in known if r["metadata"]["name"] == name)
     return {**found, "metadata": {**found["metadata"], "namespace": NAMESPACE}}
 
 

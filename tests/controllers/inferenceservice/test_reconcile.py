@@ -123,9 +123,10 @@ def pod_of(deployment, *, ready, **status):
 async def test_children_are_made_and_a_second_pass_writes_nothing():
     async with World(isvc(), shipped("kserve-ovms")).turning() as world:
         await world.until(lambda: world.condition()[0] == "False")
-        assert world.client.writes[:3] == [
+        assert world.client.writes[:4] == [
             "apply Service resnet-predictor",
             "apply Deployment resnet-predictor",
+            "apply HorizontalPodAutoscaler resnet-predictor",
             "update status InferenceService resnet",
         ]
         assert await world.reconciled_again() == []

@@ -7,7 +7,13 @@ import pytest
 from motorpool.api import core, schema, serving, structural
 from motorpool.api.kubernetestypes import of as schema_of
 from motorpool.api.meta import ObjectKey, copy_of
-from motorpool.controllers.servingruntime.install import install, shipped_objects, shipped_runtimes
+from motorpool.controllers.servingruntime.install import (
+    CLUSTER_WIDE,
+    catalogue,
+    install,
+    shipped_objects,
+    shipped_runtimes,
+)
 from tests.memory_client import MemoryClient
 
 NAMESPACE = "redhat-ods-applications"
@@ -60,12 +66,38 @@ def test_a_shipped_runtime_passes_admission(kind, obj):
     assert list(kind.validate(obj, None)) == []
 
 
+@pytest.mark.parametrize("offered", catalogue(), ids=lambda r: r["metadata"]["name"])
+def test_a_runtime_of_the_catalogue_passes_admission_in_both_kinds(offered):
+    container = offered["spec"]["containers"][0]
+    assert container["name"] == "kserve-container"
+    for kind in (serving.SERVING_RUNTIME, serving.CLUSTER_SERVING_RUNTIME):
+        obj = {**offered, "kind": kind.kind}
+        assert schema.unknown_fields(obj, schema_of(kind)) == []
+        assert structural.type_errors(obj, schema_of(kind)) == []
+        assert list(kind.validate(obj, None)) == []
+
+
+def selected_by_itself(runtimes):
+    return {
+        (f["name"], f.get("version", ""))
+        for r in runtimes for f in r["spec"]["supportedModelFormats"] if f.get("autoSelect")
+    }  # fmt: skip
+
+
+def test_what_comes_from_the_catalogue_takes_no_model_from_the_seven():
+    installed = [r for r in catalogue() if r["metadata"]["name"] in CLUSTER_WIDE]
+    assert len(installed) == len(CLUSTER_WIDE)
+    names = {name for name, _ in selected_by_itself(installed)}
+    assert names == {"sklearn", "xgboost", "lightgbm"}
+    assert not names & {name for name, _ in selected_by_itself(shipped_runtimes())}
+
+
 async def test_a_second_install_writes_nothing():
     client = MemoryClient()
     await install(client, NAMESPACE, cluster_runtimes=True)
-    assert len(client.writes) == 16
+    assert len(client.writes) == 19
     await install(client, NAMESPACE, cluster_runtimes=True)
-    assert len(client.writes) == 16
+    assert len(client.writes) == 19
 
 
 async def test_without_cluster_runtimes_they_must_be_copied():

@@ -1,4 +1,4 @@
-"""Nobody may grant what they do not have. Pure.
+"""What a writer may not store: nobody may grant what they do not have. Pure.
 
 A role may hold what its writer holds, or anything where the writer has the verb ``escalate`` on it;
 a binding may name a role whose rules its writer holds, or that the writer may ``bind``.
@@ -7,11 +7,12 @@ a binding may name a role whose rules its writer holds, or that the writer may `
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from motorpool.api import rbac
+from motorpool.api import core, rbac
 from motorpool.api.errors import Forbidden
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
-from motorpool.apiserver.access.policy import Policy
+from motorpool.apiserver.access.policy import MASTERS, Policy
+from motorpool.apiserver.access.requests import refused
 from motorpool.apiserver.access.rules import Attributes, Rule, missing, shown
 from motorpool.apiserver.authentication import User
 from motorpool.apiserver.refusals import not_found
@@ -21,12 +22,31 @@ Check: TypeAlias = Callable[[Object, Object | None], None]
 
 
 def check_of(kind: Kind, user: User, policy: Policy) -> Check | None:
-    """For kinds that grant something; None for all others."""
-    if kind in (rbac.ROLE, rbac.CLUSTER_ROLE):
-        return lambda new, old: _check_role(kind, new, old, user, policy)
-    if kind in (rbac.ROLE_BINDING, rbac.CLUSTER_ROLE_BINDING):
-        return lambda new, old: _check_binding(kind, new, old, user, policy)
-    return None
+    """What *user* may not store of that kind; None for who may everything."""
+    if MASTERS in user.groups:
+        return None
+
+    def check(new: Object, old: Object | None) -> None:
+        if old is None:
+            _check_create(kind, new, user, policy)
+        if kind in (rbac.ROLE, rbac.CLUSTER_ROLE):
+            _check_role(kind, new, old, user, policy)
+        elif kind in (rbac.ROLE_BINDING, rbac.CLUSTER_ROLE_BINDING):
+            _check_binding(kind, new, old, user, policy)
+
+    return check
+
+
+def _check_create(kind: Kind, new: Object, user: User, policy: Policy) -> None:
+    """An update or an apply that creates takes both verbs."""
+    metadata = new["metadata"]
+    namespace = metadata.get("namespace", "")
+    name = metadata.get("name") or ""
+    if kind is core.NAMESPACE:
+        namespace = name
+    asked = Attributes("create", kind.group, kind.plural, "", namespace, name)
+    if not policy.decide(user, asked).allowed:
+        raise refused(user, asked)
 
 
 def _check_role(kind: Kind, new: Object, old: Object | None, user: User, policy: Policy) -> None:

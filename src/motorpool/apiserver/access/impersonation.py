@@ -25,7 +25,7 @@ class Impersonation(NamedTuple):
 
 def impersonation(headers: Headers) -> Impersonation | None:
     """What the headers ask for; None where they ask for nothing. Raises InternalError."""
-    names = [value for name, value in headers if name == USER]
+    names = [value for name, value in headers if name == USER and value]
     groups = [value for name, value in headers if name == GROUP]
     uids = [value for name, value in headers if name == UID]
     extra = _extra(headers)

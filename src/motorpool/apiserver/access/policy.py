@@ -14,7 +14,7 @@ from motorpool.apiserver.access.rules import Attributes, Rule
 from motorpool.apiserver.authentication import User
 
 MASTERS = "system:masters"
-REMEMBERED_DECISIONS_MAX = 8192
+REMEMBERED_DECISIONS_MAX = 4096
 
 Subject: TypeAlias = tuple[str, str]
 """``("User", name)`` or ``("Group", name)``; an account is the user that it is."""

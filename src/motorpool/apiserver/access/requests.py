@@ -8,7 +8,14 @@ from motorpool.apiserver.authentication import User
 from motorpool.apiserver.options import flag
 from motorpool.apiserver.paths import Target
 
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
+_VERBS = {
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "GET": "get",
+    "HEAD": "get",
+}
 
 
 def attributes_of(

@@ -1,8 +1,8 @@
 """The readiness probe of a serving container that has none. Pure.
 
-KServe opens a TCP connection, which succeeds as soon as the server listens. OpenVINO Model Server
-listens before its model is loaded, so where the arguments show that server the probe asks for the
-model itself: Ready then means that the model answers.
+KServe opens a TCP connection, which succeeds as soon as the server listens. A server may listen
+before its model is loaded, so where the arguments show OpenVINO Model Server or one of KServe's own
+servers the probe asks for the model itself: Ready then means that the model answers.
 """
 
 import re
@@ -12,16 +12,21 @@ from motorpool.api.meta import Object
 
 DEFAULT_PORT = 8080
 TIMING = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+SERVERS = (("rest_port", "model_path"), ("http_port", "model_dir"))
+"""How OpenVINO Model Server and KServe's servers are told their port and their model."""
 _URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def readiness_probe(container: Object) -> Object:
     """The probe for a container without one."""
     args = container.get("args") or ()
-    rest_port, model = _flag(args, "rest_port"), _flag(args, "model_name")
-    if rest_port.isdigit() and _URL_SAFE.fullmatch(model) and _flag(args, "model_path"):
+    port, model = "", _flag(args, "model_name")
+    for port_flag, path_flag in SERVERS:
+        if _flag(args, path_flag):
+            port = _flag(args, port_flag)
+    if port.isdigit() and _URL_SAFE.fullmatch(model):
         path = f"/v2/models/{model}/ready"
-        return {"httpGet": {"path": path, "port": int(rest_port), "scheme": "HTTP"}, **TIMING}
+        return {"httpGet": {"path": path, "port": int(port), "scheme": "HTTP"}, **TIMING}
     return {"tcpSocket": {"port": first_port(container)}, **TIMING}
 
 

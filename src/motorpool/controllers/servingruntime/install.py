@@ -17,6 +17,9 @@ from motorpool.client import Client
 from motorpool.controllers.servingruntime.configuration import config_map
 
 FIELD_MANAGER = "motorpool-install"
+CLUSTER_WIDE = ("kserve-lgbserver", "kserve-sklearnserver", "kserve-xgbserver")
+"""What of the catalogue is there without asking: it runs on this machine, and none of the seven
+serves its formats. More of it would be selected for models that the seven serve."""
 
 
 async def install(client: Client, namespace: str, *, cluster_runtimes: bool) -> None:
@@ -44,15 +47,30 @@ def shipped_objects(namespace: str, *, cluster_runtimes: bool) -> list[tuple[Kin
         if cluster_runtimes:
             kind = serving.CLUSTER_SERVING_RUNTIME
             objects.append((kind, {**runtime, "kind": kind.kind}))
+    if cluster_runtimes:
+        kind = serving.CLUSTER_SERVING_RUNTIME
+        others = _runtimes("catalogue", CLUSTER_WIDE)
+        objects += [(kind, {**runtime, "kind": kind.kind}) for runtime in others]
     return objects
 
 
 def shipped_runtimes() -> Sequence[Object]:
-    """The runtimes, without a namespace, by name."""
+    """The seven of MicroShift, without a namespace, by name."""
+    return _runtimes("runtimes")
+
+
+def catalogue() -> Sequence[Object]:
+    """The runtimes of KServe and of other releases, for whoever asks for one; by name."""
+    return _runtimes("catalogue")
+
+
+def _runtimes(folder: str, names: Sequence[str] = ()) -> Sequence[Object]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    folder = files("motorpool.controllers.servingruntime").joinpath("runtimes")
-    texts = [f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".yaml")]
-    return sorted_by_name(yaml.load(text, Loader=loader) for text in texts)
+    place = files("motorpool.controllers.servingruntime").joinpath(folder)
+    chosen = [place.joinpath(f"{name}.yaml") for name in names] or [
+        file for file in place.iterdir() if file.name.endswith(".yaml")
+    ]
+    return sorted_by_name(yaml.load(f.read_text("utf-8"), Loader=loader) for f in chosen)
 
 
 def _namespace(name: str) -> Object:

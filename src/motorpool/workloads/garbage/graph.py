@@ -27,7 +27,7 @@ def collected_kinds() -> dict[tuple[str, str], Kind]:
     """Group and kind -> the version of it that is looked at."""
     found: dict[tuple[str, str], Kind] = {}
     for kind in scheme.KINDS:
-        if set(kind.verbs) >= _NEEDED and kind is not core.EVENT:
+        if kind.stored_as is None and set(kind.verbs) >= _NEEDED and kind is not core.EVENT:
             found.setdefault((kind.group, kind.kind), kind)
     return found
 

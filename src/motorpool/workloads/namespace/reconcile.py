@@ -40,7 +40,7 @@ def content_kinds() -> Sequence[Kind]:
     """Every kind that lives in namespaces, once, events last."""
     found: dict[tuple[str, str], Kind] = {}
     for kind in scheme.KINDS:
-        if kind.namespaced and {"list", "delete"} <= set(kind.verbs):
+        if kind.stored_as is None and kind.namespaced and {"list", "delete"} <= set(kind.verbs):
             found.setdefault((kind.group, kind.kind), kind)
     return sorted(found.values(), key=lambda kind: kind is core.EVENT)
 

@@ -1,0 +1,1 @@
+"""Endpoints, the older form of EndpointSlices, kept for the clients that read or write it."""

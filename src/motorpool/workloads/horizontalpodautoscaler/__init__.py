@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: how many replicas a workload needs for what its pods use."""
