@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-unit lint fix bench bench-api lock clean
+.PHONY: demo test test-unit lint fix bench bench-server bench-api lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/motorpool demo
@@ -28,13 +28,17 @@ fix: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench.up
 
+# Beside KServe's SDK and MLServer, which it installs into a cache; takes some minutes.
+bench-server: $(VENV)/installed-dev
+	$(BIN)/python -m bench.server
+
 bench-api: $(VENV)/installed-dev
 	$(BIN)/python -m bench.api
 
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --universal \
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --group estimators --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-o requirements-dev.lock
 
