@@ -58,8 +58,7 @@ def kserve(programs: Path, kind: str, model: Path, port: int) -> list[str]:
 def mlserver(programs: Path, model: Path, port: int) -> list[str]:
     """One model of scikit-learn, in the serving process itself.
 
-    That is faster here than its default, a worker process, which besides does not start beside
-    the uvloop that MLServer 1.7 gets today.
+    Its default, a worker process, did not start here: no current event loop, it said.
     """
     settings = {
         "name": "m",
