@@ -9,6 +9,8 @@ from motorpool.api.errors import AlreadyExists, Conflict, Expired, NotFound
 from motorpool.loop.informer import Informer
 from tests.apiserver.objects import config_map, deployment
 
+pytestmark = pytest.mark.slow
+
 
 async def test_what_is_created_can_be_read(client):
     created = await client.create(core.CONFIG_MAP, config_map(data={"k": "v"}))

@@ -19,6 +19,8 @@ from tests.apiserver.objects import (
     refusal,
 )
 
+pytestmark = pytest.mark.slow
+
 STRATEGIC = {"content-type": "application/strategic-merge-patch+json"}
 MERGE = {"content-type": "application/merge-patch+json"}
 APPLY = {"content-type": "application/apply-patch+yaml"}

@@ -31,6 +31,8 @@ from motorpool.loop.runner import Context, run
 from motorpool.store import Store
 from tests.controllers.inferenceservice.objects import APPLICATIONS, NAMESPACE, isvc
 
+pytestmark = pytest.mark.slow
+
 KEY = ObjectKey(NAMESPACE, "resnet")
 READY = {
     "observedGeneration": 1,

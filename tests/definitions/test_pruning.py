@@ -2,10 +2,13 @@
 
 from copy import deepcopy
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motorpool.api.schema import fill_defaults, pruned, unknown_fields, with_defaults
+
+pytestmark = pytest.mark.slow
 
 NAMES = st.sampled_from(["a", "b", "c", "metadata", "kind"])
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=2)

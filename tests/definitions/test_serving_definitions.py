@@ -16,6 +16,8 @@ from tests.definitions.objects import (
     widget,
 )
 
+pytestmark = pytest.mark.slow
+
 MERGE = {"content-type": "application/merge-patch+json"}
 
 

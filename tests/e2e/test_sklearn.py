@@ -6,10 +6,9 @@ import urllib.request
 import pytest
 
 from tests.platform import running
+from tests.programs import without
 
-pytestmark = pytest.mark.slow
-
-pytest.importorskip("sklearn")
+pytestmark = [pytest.mark.slow, without("sklearn")]
 
 RUNTIME = """
 apiVersion: serving.kserve.io/v1alpha1

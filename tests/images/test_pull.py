@@ -28,6 +28,8 @@ from tests.images.small_registry import (
     tar,
 )
 
+pytestmark = pytest.mark.slow
+
 BIG = bytes(range(256)) * 16384  # 4 MiB
 
 

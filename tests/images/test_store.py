@@ -20,6 +20,8 @@ from motorpool.images.registry import BACKOFF
 from motorpool.images.store import ImageStore, Progress, parse
 from tests.images.small_registry import SmallRegistry, tar
 
+pytestmark = pytest.mark.slow
+
 LOCAL = "localhost/ovms-resnet50:test"
 BIG = bytes(range(256)) * 16384
 

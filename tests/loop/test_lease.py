@@ -10,6 +10,8 @@ from motorpool.api.errors import Conflict
 from motorpool.loop.lease import Election, LeaseLost, Times
 from tests.memory_client import MemoryClient
 
+pytestmark = pytest.mark.slow
+
 QUICK = Times(duration_s=0.4, deadline_s=0.2, retry_s=0.02)
 
 

@@ -22,6 +22,8 @@ from motorpool.storage.fetch import fetch
 from motorpool.storage.transfer import Progress, digest_of
 from tests.storage.servers import s3_server
 
+pytestmark = pytest.mark.slow
+
 MODEL = bytes(range(256)) * 4096  # 1 MiB
 
 
