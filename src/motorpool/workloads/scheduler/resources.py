@@ -1,36 +1,21 @@
 """What pods request and nodes offer, as numbers. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from decimal import Decimal
 from typing import TypeAlias
 
 from motorpool.api.meta import Object, at
+from motorpool.api.quantity import BadQuantity, parse
 
 Amounts: TypeAlias = Mapping[str, Decimal]
 """Resource name -> amount: cores, bytes, pieces."""
 
-_QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)")
-_FACTORS = {
-    "": Decimal(1),
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    **{sign: Decimal(1000) ** power for power, sign in enumerate("kMGTPE", 1)},
-    **{f"{sign}i": Decimal(1024) ** power for power, sign in enumerate("KMGTPE", 1)},
-}
 
-
-@lru_cache(maxsize=1024)
-def amount(quantity: str | int | float) -> Decimal:
+def amount(quantity: str | float) -> Decimal:
     """``500m`` -> 0.5, ``1Gi`` -> 1073741824. Raises ValueError."""
-    match = _QUANTITY.fullmatch(str(quantity))
-    if match is None or match[2] not in _FACTORS:
-        raise ValueError(f"no quantity: {quantity!r}")
     try:
-        return Decimal(match[1]) * _FACTORS[match[2]]
-    except InvalidOperation:
+        return parse(quantity)
+    except BadQuantity:
         raise ValueError(f"no quantity: {quantity!r}") from None
 
 
