@@ -21,11 +21,17 @@ class Plain(yaml.SafeDumper):
 
 def files() -> dict[str, str]:
     """File name -> its text."""
-    return {
+    found = {
         f"{name}.yaml": yaml.dump(static_definitions.full(kind), Dumper=Plain, sort_keys=True)
         for name, kind in static_definitions.kinds().items()
         if kind.group == static_definitions.SERVING
     }
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(found),
+    }
+    return {**found, "kustomization.yaml": yaml.dump(kustomization, sort_keys=False)}
 
 
 def main() -> None:

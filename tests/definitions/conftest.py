@@ -23,7 +23,7 @@ from tests.apiserver.conftest import (  # noqa: F401  # fixtures
 from tests.apiserver.test_kubectl import kubectl  # noqa: F401  # a fixture
 from tests.definitions.objects import DEFINITIONS
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 
 
 class Defined:

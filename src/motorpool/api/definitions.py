@@ -219,6 +219,11 @@ def rules_of(schema: Callable[[], Schema]) -> Validate:
     return lambda new, old: read().errors(new, old)
 
 
+def both(first: Validate, second: Validate) -> Validate:
+    """For ``Kind.validate``: everything that either of them finds."""
+    return lambda new, old: [*first(new, old), *second(new, old)]
+
+
 class _Compiled:
     """The schema of one version; metadata apart, since its type is always the same."""
 

@@ -238,10 +238,10 @@ def of_status(status: Object) -> ApiError:
     """The exception for a Status that came over the wire."""
     code = int(status.get("code") or 500)
     reason = str(status.get("reason") or "")
-    for cls in ApiError.__subclasses__():
-        if (cls.code, cls.reason) == (code, reason):
-            return cls(str(status.get("message", "")), details=status.get("details"))
-    for cls in ApiError.__subclasses__():
-        if cls.code == code:
-            return cls(str(status.get("message", "")), details=status.get("details"))
-    return InternalError(str(status.get("message", "")), details=status.get("details"))
+    known = ApiError.__subclasses__()
+    exact = [cls for cls in known if (cls.code, cls.reason) == (code, reason)]
+    alike = [cls for cls in known if cls.code == code]
+    cls = next(iter([*exact, *alike]), InternalError)
+    details = status.get("details")
+    after_s = (details or {}).get("retryAfterSeconds")
+    return cls(str(status.get("message", "")), details=details, retry_after_s=after_s)

@@ -78,7 +78,7 @@ def resource_fields(schema: Schema, *, is_resource: bool) -> Mapping[str, Schema
     if not is_resource:
         return properties
     metadata = properties.get("metadata")
-    if metadata is not None and "properties" in metadata and "apiVersion" in properties:
+    if (metadata or {}).get(TYPE_NAME) == OBJECT_META and "apiVersion" in properties:
         return properties
     return {
         "apiVersion": _STRING,

@@ -14,6 +14,8 @@ _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_HUGE_PAGES = "hugepages-"
 _VALUE_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 
 
@@ -165,23 +167,47 @@ def _resource_errors(resources: Object, path: str) -> Iterator[FieldError]:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for group, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
-            where = f"{path}.{group}"
-            if not quantity.is_quantity(amount):
-                text = "must be a quantity such as 500m or 2Gi"
-                yield FieldError.invalid(f"{where}[{name}]", amount, text)
-            elif quantity.compare(amount, 0) < 0:
-                text = "must be greater than or equal to 0"
-                yield FieldError.invalid(f"{where}[{name}]", amount, text)
-    for name in requests.keys() & limits.keys():
+            yield from _amount_errors(name, amount, f"{path}.{group}[{name}]")
+    for name in sorted(requests):
+        if name not in limits:
+            if not _may_be_overcommitted(name):
+                text = "Limit must be set for non overcommitable resources"
+                yield FieldError.required(f"{path}.limits", text)
+            continue
         if not (quantity.is_quantity(requests[name]) and quantity.is_quantity(limits[name])):
             continue
         order = quantity.compare(requests[name], limits[name])
-        if order > 0:
-            text = f"must be less than or equal to {name} limit of {limits[name]}"
-            yield FieldError.invalid(f"{path}.requests", requests[name], text)
-        elif order and "/" in name:
+        if order and not _may_be_overcommitted(name):
             text = f"must be equal to {name} limit of {limits[name]}"
             yield FieldError.invalid(f"{path}.requests", requests[name], text)
+        elif order > 0:
+            text = f"must be less than or equal to {name} limit of {limits[name]}"
+            yield FieldError.invalid(f"{path}.requests", requests[name], text)
+
+
+def _amount_errors(name: str, amount: Any, path: str) -> Iterator[FieldError]:
+    for text in names.qualified_name(name):
+        yield FieldError.invalid(path, name, text)
+    if "/" not in name and not name.startswith(_HUGE_PAGES) and name not in _RESOURCES:
+        yield FieldError.invalid(path, name, "must be a standard resource for containers")
+    elif not _is_native(name) and name.startswith("requests."):
+        text = "doesn't follow extended resource name standard"
+        yield FieldError.invalid(path, name, text)
+    if not quantity.is_quantity(amount):
+        yield FieldError.invalid(path, amount, "must be a quantity such as 500m or 2Gi")
+    elif quantity.compare(amount, 0) < 0:
+        yield FieldError.invalid(path, amount, "must be greater than or equal to 0")
+    elif not _is_native(name) and quantity.parse(amount) % 1:
+        yield FieldError.invalid(path, amount, "must be an integer")
+
+
+def _is_native(name: str) -> bool:
+    """Not one that a vendor has added, such as ``nvidia.com/gpu``."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def _may_be_overcommitted(name: str) -> bool:
+    return _is_native(name) and not name.startswith(_HUGE_PAGES)
 
 
 def _probe_errors(probe: Object, path: str, kind: str) -> Iterator[FieldError]:

@@ -11,6 +11,7 @@ from motorpool.api import (
     events,
     metrics,
     networking,
+    profiles,
     rbac,
     route,
     serving,
@@ -33,6 +34,7 @@ KINDS: tuple[Kind, ...] = (
     *rbac.KINDS,
     *route.KINDS,
     *serving.KINDS,
+    *profiles.KINDS,
 )
 
 _BY_RESOURCE = {(k.group, k.version, k.plural): k for k in KINDS}

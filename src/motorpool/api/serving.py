@@ -1,6 +1,6 @@
 """serving.kserve.io: the kinds a user of the platform writes."""
 
-from motorpool.api.definitions import rules_of
+from motorpool.api.definitions import both, rules_of
 from motorpool.api.kinds import STATUS, Kind
 from motorpool.api.serving_defaults import default_inference_service
 from motorpool.api.serving_graphs import (
@@ -9,7 +9,7 @@ from motorpool.api.serving_graphs import (
     trained_model,
 )
 from motorpool.api.serving_schema import inference_service, serving_runtime
-from motorpool.api.serving_validation import inference_service_errors, runtime_errors
+from motorpool.api.serving_validation import inference_service_errors
 from motorpool.api.tables import CUSTOM_AGE
 from motorpool.api.tables import json_path_column as column
 
@@ -28,7 +28,8 @@ INFERENCE_SERVICE = Kind(
     plural="inferenceservices", singular="inferenceservice", short_names=("isvc",),
     has_generation=True, is_custom=True, update_needs_resource_version=True,
     subresources=(STATUS,),
-    schema=inference_service, default=default_inference_service, validate=inference_service_errors,
+    schema=inference_service, default=default_inference_service,
+    validate=both(rules_of(inference_service), inference_service_errors),
     columns=(
         column("URL", ".status.url", "string"),
         column("Ready", ".status.conditions[?(@.type=='Ready')].status", "string"),
@@ -44,14 +45,14 @@ SERVING_RUNTIME = Kind(
     plural="servingruntimes", singular="servingruntime",
     has_generation=True, is_custom=True, update_needs_resource_version=True,
     subresources=(STATUS,),
-    schema=serving_runtime, validate=runtime_errors, columns=_RUNTIME_COLUMNS,
+    schema=serving_runtime, validate=rules_of(serving_runtime), columns=_RUNTIME_COLUMNS,
 )  # fmt: skip
 CLUSTER_SERVING_RUNTIME = Kind(
     group="serving.kserve.io", version="v1alpha1", kind="ClusterServingRuntime",
     plural="clusterservingruntimes", singular="clusterservingruntime", namespaced=False,
     has_generation=True, is_custom=True, update_needs_resource_version=True,
     subresources=(STATUS,),
-    schema=serving_runtime, validate=runtime_errors, columns=_RUNTIME_COLUMNS,
+    schema=serving_runtime, validate=rules_of(serving_runtime), columns=_RUNTIME_COLUMNS,
 )  # fmt: skip
 _READY_COLUMNS = (
     column("URL", ".status.url", "string"),

@@ -13,6 +13,7 @@ from motorpool.api.serving_schema import (
     boolean,
     integer,
     map_of,
+    named,
     quantity,
     record,
     requiring,
@@ -54,7 +55,9 @@ def inference_graph() -> Schema:
     spec["x-kubernetes-validations"] = [
         {"rule": "'root' in self.nodes", "message": "a node named root must exist"}
     ]
-    return _object("Models that answer together.", spec)
+    schema = _object("Models that answer together.", spec)
+    schema["properties"]["metadata"] = named()
+    return schema
 
 
 def _node() -> Schema:
@@ -128,7 +131,10 @@ def trained_model() -> Schema:
         "inferenceService",
         "model",
     )
-    return _object("A model among others in one InferenceService.", spec)
+    schema = _object("A model among others in one InferenceService.", spec)
+    name = string("Alphanumeric characters, '-' or '_'.", pattern="^[a-zA-Z0-9_-]+$")
+    schema["properties"]["metadata"] = {"type": "object", "properties": {"name": name}}
+    return schema
 
 
 def cluster_storage_container() -> Schema:

@@ -5,7 +5,8 @@ object share a value, and what they expand to is bounded before it is built.
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -56,24 +57,41 @@ _BodyLoader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 def load(body: bytes, *, nodes_max: int) -> tuple[Any, list[str]]:
     """The document, and the paths of keys that it names twice. Raises YamlError."""
+    with _reading(body) as loader:
+        node = loader.get_single_node()
+        if node is None:
+            raise YamlError("unexpected end of JSON input")
+        survey = _Survey(nodes_max)
+        return _value(loader, node, survey), survey.duplicates(node)
+
+
+def load_all(body: bytes, *, nodes_max: int) -> list[Any]:
+    """Every document of a file; None for one that is empty. Raises YamlError."""
+    found = []
+    with _reading(body) as loader:
+        while loader.check_node():
+            found.append(_value(loader, loader.get_node(), _Survey(nodes_max)))
+    return found
+
+
+@contextmanager
+def _reading(body: bytes) -> Iterator[Any]:
     try:
         loader = _BodyLoader(body)
         try:
-            node = loader.get_single_node()
-            if node is None:
-                raise YamlError("unexpected end of JSON input")
-            survey = _Survey(nodes_max)
-            survey.size(node)
-            value = _plain(loader.construct_document(node))
+            yield loader
         finally:
             loader.dispose()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise YamlError(f"error converting YAML to JSON: {_text(error)}") from error
     except ValueError as error:
         raise error if isinstance(error, YamlError) else YamlError(str(error)) from error
-    if survey.shared:
-        value = msgspec.json.decode(msgspec.json.encode(value))
-    return value, survey.duplicates(node)
+
+
+def _value(loader: Any, node: Any, survey: "_Survey") -> Any:
+    survey.size(node)
+    value = _plain(loader.construct_document(node))
+    return msgspec.json.decode(msgspec.json.encode(value)) if survey.shared else value
 
 
 def _text(error: Exception) -> str:

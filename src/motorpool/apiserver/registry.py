@@ -1,50 +1,40 @@
 """The verbs of the API, for any kind from its table entry. No HTTP here.
 
-One shape for every write: read what is, make what should be (pure), store it if nobody was quicker,
-else read again. Rules: what comes out of the registry is shared and must not be changed; what goes
-in belongs to the registry from then on.
+Rules: what comes out of the registry is shared and must not be changed; what goes in belongs to the
+registry from then on. How a write is carried out is in `writer.py`.
 """
 
 import random
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from motorpool.api import apply, core, rbac, scheme
 from motorpool.api.errors import (
-    AlreadyExists,
     FieldError,
     InternalError,
     NotFound,
 )
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
-from motorpool.apiserver import admission, deletion, hooks, refusals, strategy, upkeep
+from motorpool.apiserver import admission, deletion, refusals, upkeep
 from motorpool.apiserver.access.bootstrap import ensure_defaults
 from motorpool.apiserver.access.policy import Policy
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
-from motorpool.apiserver.ownership import tracked
-from motorpool.apiserver.preconditions import check_preconditions, check_version, place
+from motorpool.apiserver.preconditions import check_preconditions, place
 from motorpool.apiserver.scale import check_scalable, scale_of, with_scale
 from motorpool.apiserver.sealing import Sealer
 from motorpool.apiserver.shelf import Listing, Shelf, Stale
-from motorpool.apiserver.turns import Turns, in_turn
+from motorpool.apiserver.turns import in_turn
 from motorpool.apiserver.virtual import VirtualKinds
+from motorpool.apiserver.writer import CONFLICT_TRIES_MAX, Change, Writer
 from motorpool.base.clock import Clock, now, rfc3339
 from motorpool.client import WatchEvent
 from motorpool.loop.kinds import LiveKinds
 from motorpool.store import Store
 
-CONFLICT_TRIES_MAX = 5
-NAME_TRIES_MAX = 8
-NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-
-Change: TypeAlias = Callable[[Object], Object]
-"""Makes what a client wants out of what there is; leaves its argument alone."""
-
 
 Below: TypeAlias = Callable[[str, str, Object], Awaitable[Object]]
 """Answers what is created below an object: of its namespace, its name, and what is sent."""
@@ -77,9 +67,8 @@ class Registry:
         self.policy = Policy()
         for kind in rbac.KINDS:
             self._shelf.observe(kind, partial(self.policy.put, kind))
-        self._random = source or random.Random()
-        self._addresses: hooks.ServiceAddresses | None = None
-        self.turns = Turns()
+        self._writer = Writer(self._shelf, clock, source or random.Random())
+        self.turns = self._writer.turns
         self._below: dict[tuple[Kind, str], Below] = {}
 
     @property
@@ -169,7 +158,7 @@ class Registry:
         place(kind, namespace, obj)
         if obj["metadata"].get("resourceVersion"):
             raise InternalError("resourceVersion should not be set on objects to be created")
-        return await self._create(kind, namespace, obj, options)
+        return await self._writer.create(kind, namespace, obj, options)
 
     async def update(
         self,
@@ -194,13 +183,13 @@ class Registry:
             error = FieldError("metadata.resourceVersion", "FieldValueInvalid", detail)
             raise refusals.invalid(kind, name, error)
         try:
-            changed = await self._change(
+            changed = await self._writer.change(
                 kind, namespace, name, lambda _: fresh(obj), options, subresource
             )
         except NotFound:
             if not kind.update_may_create or subresource or metadata.get("resourceVersion"):
                 raise
-            return Written(await self._create(kind, namespace, obj, options), created=True)
+            return Written(await self._writer.create(kind, namespace, obj, options), created=True)
         return Written(changed, created=False)
 
     async def patch(
@@ -230,7 +219,7 @@ class Registry:
                 raise refusals.name_mismatch(str(new["metadata"].get("name") or ""), name)
             return new
 
-        changed = await self._change(kind, namespace, name, patched, options, subresource)
+        changed = await self._writer.change(kind, namespace, name, patched, options, subresource)
         return Written(changed, created=False)
 
     async def apply(
@@ -261,7 +250,7 @@ class Registry:
             )
 
         try:
-            changed = await self._change(
+            changed = await self._writer.change(
                 kind, namespace, name, merged, options, subresource, applies=True
             )
         except NotFound:
@@ -269,7 +258,7 @@ class Registry:
                 raise
         else:
             return Written(changed, created=False)
-        obj = await self._create(kind, namespace, merged(None), options, applies=True)
+        obj = await self._writer.create(kind, namespace, merged(None), options, applies=True)
         return Written(obj, created=True)
 
     @in_turn
@@ -286,7 +275,7 @@ class Registry:
                 return Deleted(decided.object, decided.gone)
             try:
                 if decided.gone:
-                    await self._remove(kind, old, decided.object)
+                    await self._writer.remove(kind, old, decided.object)
                     return Deleted(decided.object, gone=True)
                 return Deleted(await self._shelf.replace(kind, old, decided.object), gone=False)
             except Stale:
@@ -310,155 +299,11 @@ class Registry:
             deleted.append(gone.object)
         return Listing(deleted, self.resource_version)
 
-    # What the writing verbs share
-
-    async def _create(
-        self,
-        kind: Kind,
-        namespace: str,
-        obj: Object,
-        options: WriteOptions,
-        *,
-        applies: bool = False,
-    ) -> Object:
-        metadata = obj["metadata"]
-        if kind.is_ending:
-            raise refusals.definition_terminating()
-        await self._check_namespace(kind, namespace, metadata)
-        moment = self.clock()
-        uid = str(uuid.uuid4())
-        strategy.prepare_create(kind, obj, namespace=namespace, uid=uid, moment=rfc3339(moment))
-        base = "" if metadata.get("name") else str(metadata.get("generateName") or "")
-        if base:
-            metadata["name"] = self._generated(base)
-        admission.fill(kind, obj, None)
-        hooks.BEGIN.get(kind, hooks.nothing)(obj)
-        admission.check(kind, obj, None)
-        if options.check is not None:
-            options.check(obj, None)
-        obj = strategy.ordered(kind, obj)
-        if not applies:
-            obj = apply.track(
-                None,
-                obj,
-                manager=options.manager,
-                operation="Update",
-                kind=kind,
-                now=rfc3339(moment),
-            )
-        if not options.dry_run:
-            return await self._insert(kind, obj, base)
-        if await self._shelf.find(kind, namespace, obj["metadata"]["name"]) is not None:
-            raise refusals.already_exists(kind, obj["metadata"]["name"])
-        return obj
-
-    async def _insert(self, kind: Kind, obj: Object, base: str) -> Object:
-        if kind is core.SERVICE:
-            hooks.allocate_addresses(obj, await self._held_addresses())
-        tries = NAME_TRIES_MAX if base else 1
-        try:
-            while True:
-                try:
-                    return await self._shelf.insert(kind, obj)
-                except AlreadyExists:
-                    tries -= 1
-                    if not tries:
-                        raise
-                    obj["metadata"]["name"] = self._generated(base)
-        except BaseException:
-            if kind is core.SERVICE:
-                (await self._held_addresses()).release(obj)
-            raise
-
-    @in_turn
-    async def _change(
-        self,
-        kind: Kind,
-        namespace: str,
-        name: str,
-        change: Change,
-        options: WriteOptions,
-        subresource: str,
-        *,
-        applies: bool = False,
-    ) -> Object:
-        """Stores what *change* makes of the object; what it gives is a copy of its own."""
-        for _ in range(CONFLICT_TRIES_MAX):
-            old = await self._shelf.get(kind, namespace, name, form="full")
-            new = self._changed(kind, old, change(old), options, subresource, applies=applies)
-            if new is old or options.dry_run:
-                return new
-            try:
-                if strategy.is_unheld(kind, new):
-                    await self._remove(kind, old, new)
-                    return new
-                return await self._shelf.replace(kind, old, new)
-            except Stale:
-                options.warnings.clear()
-        raise refusals.conflict(kind, name)
-
-    def _changed(
-        self,
-        kind: Kind,
-        old: Object,
-        new: Object,
-        options: WriteOptions,
-        subresource: str,
-        *,
-        applies: bool,
-    ) -> Object:
-        """What is to be stored; *old* itself where nothing changes."""
-        check_version(kind, old, new)
-        new = strategy.prepare_update(kind, old, new, subresource)
-        if subresource in ("", "scale"):
-            options.warnings.extend(hooks.KEEP.get(kind, hooks.keep_nothing)(old, new))
-            admission.fill(kind, new, old)
-        else:
-            admission.fill_status(kind, new, old)
-        strategy.count_generation(kind, old, new)
-        strategy.check_finalizers(kind, old, new)
-        same = strategy.same_content(old, new)
-        if same and not applies and strategy.same_ownership(old, new):
-            return old
-        admission.check(kind, new, old)
-        if options.check is not None:
-            options.check(new, old)
-        new = strategy.ordered(kind, new)
-        if not applies:
-            new = tracked(
-                kind, old, new, options, moment=rfc3339(self.clock()), subresource=subresource
-            )
-        return old if new == old else new
-
     async def _rescale(
         self, kind: Kind, namespace: str, name: str, change: Change, options: WriteOptions
     ) -> Written:
         def rescaled(parent: Object) -> Object:
             return fresh(with_scale(kind, parent, change(scale_of(kind, parent))))
 
-        changed = await self._change(kind, namespace, name, rescaled, options, "scale")
+        changed = await self._writer.change(kind, namespace, name, rescaled, options, "scale")
         return Written(scale_of(kind, changed), created=False)
-
-    async def _remove(self, kind: Kind, old: Object, last: Object) -> None:
-        await self._shelf.remove(kind, old, last)
-        if kind is core.SERVICE and self._addresses is not None:
-            self._addresses.release(last)
-
-    async def _check_namespace(self, kind: Kind, namespace: str, metadata: Object) -> None:
-        if not kind.namespaced:
-            return
-        found = await self._shelf.get(core.NAMESPACE, "", namespace)
-        if "deletionTimestamp" in found["metadata"]:
-            name = str(metadata.get("name") or metadata.get("generateName") or "")
-            raise refusals.namespace_terminating(kind, name, namespace)
-
-    async def _held_addresses(self) -> hooks.ServiceAddresses:
-        if self._addresses is None:
-            addresses = hooks.ServiceAddresses(source=self._random)
-            addresses.hold((await self._shelf.list(core.SERVICE, "", ListOptions())).items)
-            self._addresses = addresses
-        return self._addresses
-
-    def _generated(self, base: str) -> str:
-        letters = self._random.choices(NAME_LETTERS, k=strategy.NAME_SUFFIX_LENGTH)
-        return base[: strategy.GENERATED_NAME_BASE_MAX] + "".join(letters)

@@ -3,22 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
-from motorpool.api import decode, patch, schema
+from motorpool.api import decode
 from motorpool.api.errors import (
     ApiError,
     BadRequest,
     Expired,
     FieldError,
-    MethodNotAllowed,
-    NotFound,
     ServiceUnavailable,
 )
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
 from motorpool.api.streams import LogOptions, PodStreams
-from motorpool.apiserver import deletion, podactions, rendering, reviews
+from motorpool.apiserver import deletion, podactions, rendering, reviews, sent
 from motorpool.apiserver import options as asked
 from motorpool.apiserver.access.escalation import check_of
 from motorpool.apiserver.access.gate import Gate
@@ -29,7 +26,7 @@ from motorpool.apiserver.negotiation import Form, form_of
 from motorpool.apiserver.options import WatchOptions, WriteOptions
 from motorpool.apiserver.paths import Target
 from motorpool.apiserver.refusals import invalid_options
-from motorpool.apiserver.registry import Change, Deleted, Registry, Written
+from motorpool.apiserver.registry import Deleted, Registry, Written
 from motorpool.base.clock import rfc3339
 
 BOOKMARK_PERIOD_S = 60.0
@@ -40,8 +37,6 @@ CHILDREN_STAY = (
     "to remove them or set propagationPolicy=Orphan to suppress this warning"
 )
 STREAMED = ("exec", "attach", "portforward")
-
-_BODY_VERBS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch"}
 
 
 class Resources:
@@ -65,7 +60,7 @@ class Resources:
 
     async def _one(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         """A verb on one object, or on what stands below it."""
-        _check_served(request, kind, target)
+        sent.check_served(request, kind, target)
         match request.method:
             case "GET":
                 return await self._get(request, kind, target)
@@ -77,12 +72,12 @@ class Resources:
                 return await self._create_below(request, kind, target)
             case "DELETE" if not target.subresource:
                 return await self._delete(request, kind, target)
-        raise _not_allowed()
+        raise sent.not_allowed()
 
     async def _collection(
         self, request: Request, kind: Kind, target: Target, user: User
     ) -> Response | Stream:
-        _check_verb(request, kind, watches=target.watches or asked.flag(request.query, "watch"))
+        sent.check_verb(request, kind, watches=target.watches or asked.flag(request.query, "watch"))
         match request.method:
             case "GET" if target.watches or asked.flag(request.query, "watch"):
                 return self._watch(request, kind, target)
@@ -92,7 +87,7 @@ class Resources:
                 return await self._create(request, kind, target, user)
             case "DELETE":
                 return await self._delete_collection(request, kind, target)
-        raise _not_allowed()
+        raise sent.not_allowed()
 
     # Reading
 
@@ -146,7 +141,7 @@ class Resources:
 
     async def _log(self, request: Request, kind: Kind, target: Target) -> Stream:
         if not any(sub.name == "log" for sub in kind.subresources):
-            raise _no_resource()
+            raise sent.no_resource()
         if self._streams is None:
             raise ServiceUnavailable("no node is there to give logs")
         pod = await self._registry.get(kind, target.namespace, target.name)
@@ -156,10 +151,10 @@ class Resources:
             follow=asked.flag(query, "follow"),
             previous=asked.flag(query, "previous"),
             timestamps=asked.flag(query, "timestamps"),
-            tail_lines=_limit(query, "tailLines"),
-            since_s=_limit(query, "sinceSeconds"),
+            tail_lines=sent.limit(query, "tailLines"),
+            since_s=sent.limit(query, "sinceSeconds"),
             since_time=query.get("sinceTime", ""),
-            limit_bytes=_limit(query, "limitBytes"),
+            limit_bytes=sent.limit(query, "limitBytes"),
         )
         return Stream(self._streams.logs(pod, container, options), "text/plain")
 
@@ -169,7 +164,7 @@ class Resources:
         from motorpool.apiserver.streaming.sessions import open_session
 
         if not any(sub.name == target.subresource for sub in kind.subresources):
-            raise _no_resource()
+            raise sent.no_resource()
         if self._streams is None:
             raise ServiceUnavailable("no node is there to connect to")
         pod = await self._registry.get(kind, target.namespace, target.name)
@@ -184,24 +179,24 @@ class Resources:
 
     async def _create(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
-        obj, options = await _decoded(request, kind)
+        obj, options = await sent.decoded_of(request, kind)
         options = self._checked(options, kind, user)
         created = await self._registry.create(kind, target.namespace, obj, options)
         return self._written(request, kind, Written(created, True), form, options)
 
     async def _create_below(self, request: Request, kind: Kind, target: Target) -> Response:
-        sent, options = await _decoded(request, kind)
+        obj, options = await sent.decoded_of(request, kind)
         place = kind, target.namespace, target.name
         action = podactions.action_of(kind, target.subresource)
         if action is not None:
-            answer = await action(self._registry, *place[1:], sent, options)
+            answer = await action(self._registry, *place[1:], obj, options)
         else:
-            answer = await self._registry.create_below(*place, sent, subresource=target.subresource)
+            answer = await self._registry.create_below(*place, obj, subresource=target.subresource)
         return json_response(answer, 201)
 
     async def _update(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
-        obj, options = await _decoded(request, kind)
+        obj, options = await sent.decoded_of(request, kind)
         options = self._checked(options, kind, user)
         written = await self._registry.update(
             kind, target.namespace, target.name, obj, options, subresource=target.subresource
@@ -211,26 +206,26 @@ class Resources:
     async def _patch(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         form = form_of(request.header("accept"))
         media = decode.media_type(request.header("content-type"))
-        accepted = _patches_of(kind, target.subresource)
+        accepted = sent.patches_of(kind, target.subresource)
         decoded = decode.decode_patch(
             await request.body(),
             media,
             accepted=accepted,
             find_duplicates=request.query.get("fieldValidation") != "Ignore",
         )
-        options = _write_options(request, tuple(decoded.duplicates))
+        options = sent.write_options(request, tuple(decoded.duplicates))
         options = self._checked(options, kind, user)
         place = kind, target.namespace, target.name
         if media == decode.APPLY_PATCH:
-            _check_apply(request)
+            sent.check_apply(request)
             written = await self._registry.apply(
-                *place, _shaped(decoded.object), options, subresource=target.subresource
+                *place, sent.shaped(decoded.object), options, subresource=target.subresource
             )
         else:
             if options.force:
                 error = FieldError.forbidden("force", "may not be specified for non-apply patch")
                 raise invalid_options("PatchOptions", error)
-            change = change_of(kind, media, decoded.object)
+            change = sent.change_of(kind, media, decoded.object)
             written = await self._registry.patch(
                 *place,
                 change,
@@ -242,7 +237,7 @@ class Resources:
 
     async def _delete(self, request: Request, kind: Kind, target: Target) -> Response:
         form = form_of(request.header("accept"))
-        options = asked.delete_options(request.query, await _delete_body(request))
+        options = asked.delete_options(request.query, await sent.delete_body(request))
         deleted = await self._registry.delete(kind, target.namespace, target.name, options)
         if deleted.gone and not kind.delete_returns_object:
             response = rendering.value_response(success(kind, deleted), form)
@@ -254,7 +249,7 @@ class Resources:
 
     async def _delete_collection(self, request: Request, kind: Kind, target: Target) -> Response:
         form = form_of(request.header("accept"))
-        options = asked.delete_options(request.query, await _delete_body(request))
+        options = asked.delete_options(request.query, await sent.delete_body(request))
         listing = await self._registry.delete_collection(
             kind, target.namespace, asked.list_options(request.query), options
         )
@@ -262,8 +257,8 @@ class Resources:
 
     async def _review(self, request: Request, kind: Kind, target: Target, user: User) -> Response:
         if request.method != "POST" or target.name:
-            raise _not_allowed()
-        review, _ = await _decoded(request, kind)
+            raise sent.not_allowed()
+        review, _ = await sent.decoded_of(request, kind)
         moment = rfc3339(self._registry.clock())
         question = reviews.Question(kind, review, user, target.namespace, self._gate)
         return json_response(await reviews.answer(question, moment), 201)
@@ -295,15 +290,6 @@ class Resources:
             response = self._object(request, kind, written.object, form, status)
         response.headers += [("Warning", warning(text)) for text in options.warnings]
         return response
-
-
-def change_of(kind: Kind, media: str, body: Any) -> Change:
-    """The patch as a function from object to object."""
-    if media == decode.JSON_PATCH:
-        return lambda obj: patch.json_patch(obj, body)
-    if media == decode.MERGE_PATCH:
-        return lambda obj: patch.merge_patch(obj, body)
-    return lambda obj: patch.strategic_merge_patch(obj, body, schema.of(kind))
 
 
 def container_of(pod: Object, wanted: str) -> str:
@@ -342,92 +328,6 @@ def warning(text: str) -> str:
     return f'299 - "{plain.encode("latin-1", "replace").decode("latin-1")}"'
 
 
-async def _decoded(request: Request, kind: Kind) -> tuple[Object, WriteOptions]:
-    decoded = decode.decode(
-        await request.body(),
-        request.header("content-type"),
-        kind=kind.kind,
-        find_duplicates=request.query.get("fieldValidation") != "Ignore",
-    )
-    return _shaped(decoded.object), _write_options(request, tuple(decoded.duplicates))
-
-
-def _shaped(obj: Any) -> Object:
-    """*obj* with metadata. Raises BadRequest for what can be no object of any kind."""
-    if not isinstance(obj, dict):
-        raise BadRequest("the object provided is unrecognized: it is not a JSON object")
-    metadata = obj.get("metadata")
-    if metadata is not None and not isinstance(metadata, dict):
-        raise BadRequest("the object provided is unrecognized: its metadata is not an object")
-    return obj if metadata is not None else {**obj, "metadata": {}}
-
-
-def _write_options(request: Request, duplicates: tuple[str, ...]) -> WriteOptions:
-    verb = _BODY_VERBS[request.method]
-    return asked.write_options(verb, request.query, request.header("user-agent"), duplicates)
-
-
-async def _delete_body(request: Request) -> Object | None:
-    body = await request.body()
-    if not body:
-        return None
-    decoded = decode.decode(body, request.header("content-type"), kind="DeleteOptions")
-    if not isinstance(decoded.object, dict):
-        raise BadRequest("the object provided is unrecognized: it is no DeleteOptions")
-    return decoded.object
-
-
-def _patches_of(kind: Kind, subresource: str) -> tuple[str, ...]:
-    if kind.is_custom:
-        return tuple(p for p in decode.PATCHES if p != decode.STRATEGIC_MERGE_PATCH)
-    if subresource == "scale":
-        return tuple(p for p in decode.PATCHES if p != decode.APPLY_PATCH)
-    return decode.PATCHES
-
-
-def _check_apply(request: Request) -> None:
-    if not request.query.get("fieldManager"):
-        error = FieldError.required("fieldManager", "is required for apply patch")
-        raise invalid_options("PatchOptions", error)
-
-
-_COLLECTION_VERBS = {"POST": "create", "DELETE": "deletecollection"}
-
-
-def _check_verb(request: Request, kind: Kind, *, watches: bool) -> None:
-    verb = _COLLECTION_VERBS.get(request.method, "watch" if watches else "list")
-    if verb not in kind.verbs:
-        raise _not_allowed()
-
-
-def _check_served(request: Request, kind: Kind, target: Target) -> None:
-    """Refuses the verb that the object, or what stands below it, does not have."""
-    verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
-    verb = verbs.get(request.method)
-    if not target.subresource:
-        if verb not in kind.verbs:
-            raise _not_allowed()
-        return
-    for sub in kind.subresources:
-        if sub.name == target.subresource:
-            if verb not in sub.verbs:
-                raise _not_allowed()
-            return
-    raise _no_resource()
-
-
 def _is_full(form: Form, include: rendering.Include) -> bool:
     """Whether the answer shows who owns what: rows of a Table do only with whole objects."""
     return form.shape != "Table" or include == "Object"
-
-
-def _limit(query: asked.Query, name: str) -> int | None:
-    return asked.integer(query[name]) if query.get(name) else None
-
-
-def _not_allowed() -> MethodNotAllowed:
-    return MethodNotAllowed("the server does not allow this method on the requested resource")
-
-
-def _no_resource() -> NotFound:
-    return NotFound("the server could not find the requested resource")
