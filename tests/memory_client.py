@@ -19,6 +19,8 @@ class MemoryClient:
     def __init__(self, *objects: Object) -> None:
         self.objects: dict[tuple[Kind, ObjectKey], Object] = {}
         self.writes: list[str] = []
+        self.token_life_s = 0
+        self._tokens = itertools.count(1)
         self._applied: dict[tuple[Kind, ObjectKey, str], Object] = {}
         self._revision = itertools.count(1)
         self._watchers: list[tuple[Kind, asyncio.Queue[WatchEvent]]] = []
@@ -57,7 +59,9 @@ class MemoryClient:
             if namespace in ("", key_of(event.object).namespace):
                 yield event
 
-    async def create(self, kind, obj):
+    async def create(self, kind, obj, *, subresource=""):
+        if subresource == "token":
+            return self._token(obj)
         obj = copy.deepcopy(obj)
         metadata = obj["metadata"]
         if "name" not in metadata:
@@ -66,6 +70,13 @@ class MemoryClient:
             raise AlreadyExists(f'{kind} "{metadata["name"]}" already exists')
         self.writes.append(f"create {kind.kind} {metadata['name']}")
         return self._store(kind, obj, "ADDED")
+
+    def _token(self, request):
+        """Tokens count up; each lives for `token_life_s`, whatever was asked for."""
+        metadata, spec = request["metadata"], request["spec"]
+        self.writes.append(f"token of {metadata['name']} for {spec.get('audiences', '-')}")
+        spec = {**spec, "expirationSeconds": self.token_life_s or spec["expirationSeconds"]}
+        return {**request, "spec": spec, "status": {"token": f"token-{next(self._tokens)}"}}
 
     async def update(self, kind, obj, *, subresource=""):
         current = await self.get(kind, *key_of(obj))

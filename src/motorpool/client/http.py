@@ -5,7 +5,7 @@ ConnectionError. Nothing is retried here: whoever calls knows better when.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from motorpool.api.errors import ApiError, Expired, InternalError, of_status
+from motorpool.api.errors import ApiError, Expired, InternalError, NotFound, of_status
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at
 from motorpool.client import ObjectList, Propagation, WatchEvent
@@ -49,6 +49,9 @@ class HttpClient:
     ) -> None:
         import httpx
 
+        from motorpool.client.connecting import Transport
+
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         headers = {"accept": JSON, "user-agent": manager}
         if access.token:
             headers["authorization"] = f"Bearer {access.token}"
@@ -57,12 +60,10 @@ class HttpClient:
         self._manager = manager
         self._http = httpx.AsyncClient(
             base_url=access.server,
-            verify=access.tls,
             headers=headers,
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
-            transport=transport,
-            auth=_TokenFile(access.token_file) if access.token_file else None,
+            transport=transport or Transport(access.tls, limits),
+            auth=_token_of(access.token_file) if access.token_file else None,
             trust_env=False,
         )
 
@@ -127,9 +128,11 @@ class HttpClient:
         }
         async with self._stream(kind.path(namespace), query) as response:
             async for line in _lines(response):
-                event = msgspec.json.decode(line)
-                if event["type"] == "ERROR":
+                event = _decoded(line)
+                if event.get("type") == "ERROR":
                     raise of_status(event["object"])
+                if not isinstance(event.get("object"), dict):
+                    raise InternalError(f"no watch event: {line[:200]!r}")
                 yield WatchEvent(event["type"], event["object"])
 
     async def create(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
@@ -178,6 +181,18 @@ class HttpClient:
             body["gracePeriodSeconds"] = grace_s
         await self._call("DELETE", kind.path(namespace, name), None, body)
 
+    async def version(self) -> Object:
+        """What the server says of itself at ``/version``."""
+        return await self._call("GET", "/version")
+
+    async def resources(self, group: str, version: str) -> Items:
+        """The resources of a group and version as discovery lists them; none where it is not."""
+        try:
+            found = await self._call("GET", f"/apis/{group}/{version}")
+        except NotFound:
+            return []
+        return list(found.get("resources") or ())
+
     def _managed(self) -> dict[str, str]:
         return {"fieldManager": self._manager}
 
@@ -200,9 +215,8 @@ class HttpClient:
         except httpx.TransportError as error:
             raise _unreachable(error) from error
         if response.status_code >= 400:
-            raise _refusal(response.status_code, response.content)
-        decoded: Object = msgspec.json.decode(response.content)
-        return decoded
+            raise _refusal(response, response.content)
+        return _decoded(response.content)
 
     @asynccontextmanager
     async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator["httpx.Response"]:
@@ -216,26 +230,41 @@ class HttpClient:
             raise _unreachable(error) from error
         try:
             if response.status_code >= 400:
-                raise _refusal(response.status_code, await response.aread())
+                raise _refusal(response, await response.aread())
             yield response
         finally:
             await response.aclose()
 
 
-class _TokenFile:
-    """Authenticates with the token that the file holds now."""
+def _token_of(file: Path) -> "httpx.Auth":
+    """Authenticates with the token that the file holds now; reads it again where it is refused."""
+    import httpx
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._token = ""
-        self._read_at = -TOKEN_FRESH_S
+    class TokenFile(httpx.Auth):
+        def __init__(self) -> None:
+            self._token = ""
+            self._read_at = -TOKEN_FRESH_S
 
-    def __call__(self, request: "httpx.Request") -> "httpx.Request":
-        if time.monotonic() - self._read_at >= TOKEN_FRESH_S:
-            self._token = self._file.read_text().strip()
+        def auth_flow(
+            self, request: httpx.Request
+        ) -> Generator[httpx.Request, httpx.Response, None]:
+            if time.monotonic() - self._read_at >= TOKEN_FRESH_S:
+                self._read()
+            sent = self._token
+            request.headers["authorization"] = f"Bearer {sent}"
+            response = yield request
+            if response.status_code != 401:
+                return
+            self._read()
+            if self._token != sent:
+                request.headers["authorization"] = f"Bearer {self._token}"
+                yield request
+
+        def _read(self) -> None:
+            self._token = file.read_text().strip()
             self._read_at = time.monotonic()
-        request.headers["authorization"] = f"Bearer {self._token}"
-        return request
+
+    return TokenFile()
 
 
 async def _lines(response: "httpx.Response") -> AsyncIterator[bytes]:
@@ -265,15 +294,31 @@ def _selectors(labels: str, fields: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _refusal(code: int, body: bytes) -> ApiError:
+def _decoded(body: bytes) -> Object:
+    """What a server says, which a proxy in between may have said instead."""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise InternalError(f"the server answered no object: {body[:200]!r}")
+    return document
+
+
+def _refusal(response: "httpx.Response", body: bytes) -> ApiError:
+    code = response.status_code
     try:
         status: Any = msgspec.json.decode(body)
     except msgspec.DecodeError:
         status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        return of_status({"code": code, **status})
-    text = body.decode("utf-8", "replace").strip()[:200]
-    return of_status({"code": code, "message": f"the server answered {code}: {text}"})
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        text = body.decode("utf-8", "replace").strip()[:200]
+        status = {"message": f"the server answered {code}: {text}"}
+    after = response.headers.get("retry-after", "")
+    details = dict(status.get("details") or {})
+    if after.isdigit():
+        details.setdefault("retryAfterSeconds", int(after))
+    return of_status({"code": code, **status, "details": details or None})
 
 
 def _unreachable(error: Exception) -> ConnectionError:

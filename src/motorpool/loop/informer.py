@@ -20,6 +20,8 @@ from motorpool.client import Client
 log = structlog.get_logger(__name__)
 
 RETRY = Backoff(first_s=0.2, most_s=15.0)
+RETRY_AFTER_MOST_S = 60.0
+LASTED_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +82,31 @@ class Informer:
         for obj in list(self._objects.values()):
             handler(Change(None, obj))
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether the first list is in."""
+        return self._synced.is_set()
+
     async def synced(self) -> None:
         """Returns once the first list is in."""
         await self._synced.wait()
 
     async def run(self) -> None:
         """Lists and watches until cancelled; a fault of the world is retried with back-off."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
+            began, asked_s = loop.time(), 0.0
             try:
-                revision = await self._relist()
-                failures = 0
-                await self._follow(revision)
+                await self._follow(await self._relist())
             except Expired:
-                continue
+                log.debug("listing again", kind=str(self.kind))
             except (ApiError, OSError) as error:
-                failures += 1
                 log.warning("list and watch failed", kind=str(self.kind), error=str(error))
-            await asyncio.sleep(RETRY.delay_s(failures))
+                asked_s = min(getattr(error, "retry_after_s", None) or 0, RETRY_AFTER_MOST_S)
+            # A watch that lasted was no failure: only who fails at once is asked less often.
+            failures = 1 if loop.time() - began > LASTED_S else failures + 1
+            await asyncio.sleep(max(asked_s, RETRY.delay_s(failures)))
 
     async def _relist(self) -> str:
         listed = await self._client.list(self.kind, self._namespace)

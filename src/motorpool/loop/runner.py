@@ -18,6 +18,7 @@ from motorpool.api.meta import ObjectKey, controller_of, key_of
 from motorpool.base.backoff import Backoff
 from motorpool.base.clock import Clock, now
 from motorpool.client import Client
+from motorpool.loop.cluster import Cluster
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Change, Informer, Informers
 from motorpool.loop.kinds import LiveKinds
@@ -45,6 +46,8 @@ class Settings:
     http_port: int = 80
     https_port: int = 443
     namespace: str = "redhat-ods-applications"  # where the configuration and runtimes live
+    cluster: Cluster = field(default_factory=Cluster)
+    oci_mode: str = "auto"  # how models that are images are served: native, modelcar
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,12 @@ class _Runner:
                 await self._wait()
                 continue
             failed, again_s = await self._reconcile(key)
-            self._queue.done(key, now=loop.time(), failed=failed)
+            if failed:
+                # The server may have said how long to leave it alone.
+                self._queue.done(key, now=loop.time(), failed=True, least_s=again_s or 0.0)
+                self._changed.set()
+                continue
+            self._queue.done(key, now=loop.time())
             if again_s is not None:
                 self._add(key, again_s)
             self._changed.set()
@@ -159,6 +167,7 @@ class _Runner:
             return not self._queue.has_changed(key), None
         except (ApiError, OSError) as error:
             log.warning("failed", controller=self._controller.name, key=str(key), error=str(error))
+            return True, min(getattr(error, "retry_after_s", None) or 0.0, RETRY.most_s)
         except Exception:
             log.exception("defect", controller=self._controller.name, key=str(key))
         return True, None

@@ -45,13 +45,13 @@ class WorkQueue(Generic[Key]):
                 return key
         return None
 
-    def done(self, key: Key, *, now: float, failed: bool = False) -> float:
-        """Ends the work on *key*. Returns the back-off of a failed one, in seconds."""
+    def done(self, key: Key, *, now: float, failed: bool = False, least_s: float = 0.0) -> float:
+        """Ends the work on *key*. Returns the back-off of a failed one, at least *least_s*."""
         self._working.discard(key)
         delay = 0.0
         if failed:
             self._failures[key] = self._failures.get(key, 0) + 1
-            delay = self._backoff.delay_s(self._failures[key])
+            delay = max(least_s, self._backoff.delay_s(self._failures[key]))
             self.add(key, now + delay)
         else:
             self._failures.pop(key, None)
