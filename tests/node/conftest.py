@@ -86,8 +86,9 @@ class Platform:
         self.client = client or self.client
         context = Context(self.client, Informers(self.client), EventRecorder(self.client))
         self.agent = Agent(
-            context, data_dir=self.data_dir, node_name=NODE, images=self.images, warm_after_s=3600
-        )
+            context, data_dir=self.data_dir, node_name=NODE, images=self.images, warm_after_s=3600,
+            engine="process",
+        )  # fmt: skip
         works = (context.informers.run(), context.events.run(), self.agent.run())
         self._tasks = [asyncio.create_task(work) for work in works]
 

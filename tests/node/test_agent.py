@@ -414,14 +414,19 @@ async def test_a_modelcar_is_served_by_a_forked_model_server(platform: Platform)
         "args": ["--model_name=digits", "--model_path=/mnt/models", "--rest_port=8080",
                  "--port=8001", "--rest_bind_address=0.0.0.0"],
         "volumeMounts": [{"name": "models", "mountPath": "/mnt/models", "subPath": "models"}],
+        "startupProbe": {"grpc": {"port": 8001}, "failureThreshold": 30},
         "readinessProbe": {"httpGet": {"path": "/v2/models/digits/ready", "port": 8080}},
+        "resources": {"limits": {"cpu": "900m", "memory": "1Gi"}},
     }  # fmt: skip
     volume = {"name": "models", "image": {"reference": "localhost/digits:test"}}
     await platform.create(pod("web", container, volumes=[volume]))
     await until(platform.is_ready, timeout_s=30)
     record = platform.data_dir / "pods/uid-web/run/kserve-container.0.json"
     assert json.loads(record.read_text())["forked"]
-    assert "available" in await platform.logs()
+    logged = await platform.logs()
+    assert "available" in logged
+    assert "threads=1" in logged, "as many as the limit on CPUs leaves it"
+    assert platform.container(name="kserve-container")["started"]
     assert list(platform.images.owners().values()) == [["uid-web"]]
     await platform.delete()
     assert not any(platform.images.owners().values())

@@ -8,7 +8,10 @@ import pytest
 from motorpool.api.meta import Object
 from motorpool.node import seen
 from motorpool.node.machine import (
+    DEADLINE_EXCEEDED,
+    AbandonPull,
     AbandonVolumes,
+    Fail,
     Finish,
     Kill,
     Plan,
@@ -129,6 +132,46 @@ def test_a_pod_that_is_over_stops_its_sidecars() -> None:
     assert plan.steps == (Stop("s", 30.0, "over"),)
 
 
+def test_a_pod_that_is_active_for_too_long_has_failed() -> None:
+    started = obj(activeDeadlineSeconds=60)
+    assert pod_of(started).active_until is None, "it has not started here"
+    started["status"] = {"startTime": "2027-01-15T08:00:00Z"}
+    pod = pod_of(started)
+    assert pod.active_until == NOW + 60
+    alive = have(a=running())
+    assert next_steps(pod, alive, NOW + 59) == Plan((), NOW + 60)
+    assert next_steps(pod, alive, NOW + 60).steps == (Fail(DEADLINE_EXCEEDED),)
+    judged = replace(alive, verdict=DEADLINE_EXCEEDED)
+    assert outcome(pod, judged) == "Failed"
+    assert next_steps(pod, judged, NOW + 61).steps == (Stop("a", 30, "over"),)
+    status = pod_status(pod, started, judged, WHERE, NOW)
+    assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
+    assert seen.verdict_of({"status": status}) == DEADLINE_EXCEEDED
+    assert seen.verdict_of({"status": {"phase": "Failed"}}) is None
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_a_container_whose_image_changes_starts_again_at_once(policy: str) -> None:
+    changed = of(restartPolicy=policy, containers=[{"name": "a", "image": "x:2"}])
+    alive = running(image="x:1", crashes=4)
+    assert next_steps(changed, have(a=alive), NOW).steps == (Stop("a", 30, "changed"),)
+    stopping = replace(alive, stopping=seen.Stopping(NOW, 30, to_change=True))
+    assert next_steps(changed, have(a=stopping), NOW) == Plan((), NOW + 30)
+    ended = seen.exited(stopping, 0, None, NOW - 5, NOW)
+    assert outcome(changed, have(a=ended)) is None
+    assert next_steps(changed, have(a=ended), NOW).steps == (Start("a"),)
+    again = seen.starting(ended, "x:2")
+    assert (again.run, again.image, again.changes) == (1, "x:2", False)
+    assert next_steps(changed, have(a=replace(again, phase="running")), NOW) == Plan()
+
+
+def test_a_pod_that_is_over_does_not_start_for_a_new_image() -> None:
+    pod = of(restartPolicy="Never", containers=[{"name": "a", "image": "x:2"}])
+    over = have(a=replace(exited(0), image="x:1"))
+    assert outcome(pod, over) == "Succeeded"
+    assert next_steps(pod, over, NOW) == Plan()
+
+
 def test_deletion_stops_then_kills_then_finishes() -> None:
     pod = deleting(grace_s=5)
     assert next_steps(pod, have(a=running()), NOW).steps == (Stop("a", 5, "deleted"),)
@@ -150,6 +193,14 @@ def test_deletion_while_starting() -> None:
     assert next_steps(pod, have(Volumes("preparing")), NOW).steps == (AbandonVolumes(),)
     assert next_steps(pod, have(a=Seen(phase="starting")), NOW) == Plan()
     assert next_steps(pod, PodSeen(), NOW).steps == (Finish(),)
+
+
+def test_deletion_while_pulling_does_not_wait_for_the_image() -> None:
+    pod = deleting(containers=[{"name": "a", "image": "x"}, {"name": "b", "image": "x"}])
+    both = have(a=Seen("pulling"), b=running())
+    assert next_steps(pod, both, NOW).steps == (AbandonPull("a"),)
+    [stop] = next_steps(pod, have(a=Seen(), b=running()), NOW).steps
+    assert (type(stop), stop.container) == (Stop, "b")
 
 
 def test_sidecars_stop_after_the_containers_in_reverse() -> None:
@@ -248,6 +299,18 @@ def test_a_signal_is_an_exit_code_above_128_and_its_number() -> None:
         "exitCode": 143, "signal": 15, "reason": "Error", "startedAt": "2027-01-15T07:59:59Z",
         "finishedAt": "2027-01-15T08:00:00Z", "containerID": "motorpool://u/a/0",
     }  # fmt: skip
+
+
+def test_an_end_for_want_of_memory() -> None:
+    killed = seen.ended(running(), Run("u/a/0", 1, NOW, NOW + 1, 137, 9, False, oom_killed=True))
+    assert killed.exit is not None
+    assert (killed.exit.reason, killed.exit.code, killed.exit.signal) == ("OOMKilled", 137, 9)
+    unseen = seen.ended(running(), Run("u/a/0", 1, NOW, NOW + 1, None, None, False, True))
+    assert unseen.exit is not None
+    assert (unseen.exit.reason, unseen.exit.code) == ("OOMKilled", 137)
+    survived = seen.ended(running(), Run("u/a/0", 1, NOW, NOW + 1, 0, None, False, True))
+    assert survived.exit is not None
+    assert survived.exit.reason == "Completed", "a child of it was killed, and it made do"
 
 
 def test_an_end_that_nobody_saw() -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from motorpool.base.datadir import memory_root
 from motorpool.base.processes import identity_of
 from motorpool.node.command import Fork, Program
 from motorpool.node.process import ProcessEngine, ProcessError, stop_pods
 from motorpool.node.seen import Run
 from motorpool.node.supervisor import protocol
+from motorpool.node.supervisor.cgroups import NO_LIMITS, Limits
 from tests.node.conftest import exists, leftovers, readable, until
 
 pytestmark = pytest.mark.slow
@@ -61,9 +63,17 @@ class Node:
         await until(lambda: id_ in self.ended)
         return self.ended[id_]
 
-    async def start(self, id_: str, *argv: str, fork: Fork | None = None, **env: str) -> Run:
+    async def start(
+        self,
+        id_: str,
+        *argv: str,
+        fork: Fork | None = None,
+        limits: Limits = NO_LIMITS,
+        **env: str,
+    ) -> Run:
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env}
-        run, _ = await self.engine.start(id_, Program(argv, env, grace_s=1.0, fork=fork))
+        program = Program(argv, env, grace_s=1.0, fork=fork, limits=limits)
+        run, _ = await self.engine.start(id_, program)
         return run
 
     def log(self, id_: str) -> list[str]:
@@ -205,6 +215,27 @@ async def test_stop_ends_all_with_grace_then_the_supervisor(node: Node) -> None:
     assert not protocol.socket_path(node.data_dir).exists()
     assert not await stop_pods(node.data_dir)
     node.connect()
+    assert [run.id for run in await node.engine.runs()] == ["u/a/0", "u/b/0"]
+
+
+async def test_stop_gives_back_what_is_kept_in_memory(node: Node) -> None:
+    await node.start("u/a/0", "/bin/sleep", "60")
+    kept = memory_root(node.data_dir) / "u" / "volume"
+    kept.mkdir(parents=True)
+    await node.disconnect()
+    assert await stop_pods(node.data_dir)
+    assert not exists(str(memory_root(node.data_dir)))
+
+
+async def test_pods_that_have_lost_their_supervisor_are_stopped_too(node: Node) -> None:
+    run = await node.start("u/a/0", "/bin/sleep", "62")
+    supervisor = await asyncio.to_thread(node.supervisor_pid)
+    await node.disconnect()
+    os.kill(supervisor, signal.SIGKILL)
+    await until(lambda: not exists(f"/proc/{supervisor}/exe"))
+    assert await stop_pods(node.data_dir)
+    assert identity_of(run.pid) is None
+    assert not await stop_pods(node.data_dir)
 
 
 def forked(*argv: str) -> tuple[tuple[str, ...], Fork]:

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from motorpool.api.meta import Object
+from motorpool.base import clock
 from motorpool.images.store import ImageStore
 from motorpool.node.command import ConfigError
+from motorpool.node.contents import PodFacts
+from motorpool.node.tokens import Tokens
 from motorpool.node.volumefiles import write_files
-from motorpool.node.volumes import PodFacts, Volume, VolumeError, Volumes, mounts_of
+from motorpool.node.volumes import Volume, VolumeError, Volumes, mounts_of
 from tests.memory_client import MemoryClient
 
 
@@ -30,7 +33,8 @@ async def prepare(tmp_path: Path, **volume: Any) -> Volume:
     pod["metadata"] |= {"uid": "u", "labels": {"app": "x"}}
     facts = PodFacts(pod, "127.64.0.1", "127.0.0.1", {"cpu": "2"})
     client = MemoryClient(*OBJECTS)
-    volumes = Volumes(client, ImageStore(tmp_path / "images"), facts, tmp_path / "pods" / "u")
+    images, tokens = ImageStore(tmp_path / "images"), Tokens(client, clock.now)
+    volumes = Volumes(client, images, facts, tmp_path / "pods" / "u", tokens)
     return (await volumes.prepare(lambda *_: None))["v"]
 
 
@@ -49,6 +53,52 @@ async def test_config_maps_and_secrets_are_files(tmp_path: Path) -> None:
     found = await prepare(tmp_path / "2", secret={"secretName": "s", "defaultMode": 0o400})
     assert content(found) == {"token": b"t0ken"}
     assert (found.path / "token").stat().st_mode & 0o777 == 0o400
+
+
+async def test_an_item_may_have_a_mode_of_its_own(tmp_path: Path) -> None:
+    items = [{"key": "a", "path": "a", "mode": 0o600}, {"key": "b", "path": "b"}]
+    projected = {"sources": [{"configMap": {"name": "c", "items": items}}], "defaultMode": 0o440}
+    found = await prepare(tmp_path, projected=projected)
+    modes = [(found.path / name).stat().st_mode & 0o777 for name in "ab"]
+    assert modes == [0o600, 0o440]
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "fits"),
+    [
+        ("", "", True), ("", "file", True), ("Directory", "", False), ("Directory", "dir", True),
+        ("DirectoryOrCreate", "", True), ("File", "dir", False), ("File", "file", True),
+        ("FileOrCreate", "", True), ("DirectoryOrCreate", "file", False),
+        ("Socket", "file", False), ("CharDevice", "file", False), ("BlockDevice", "dir", False),
+    ],
+)  # fmt: skip
+async def test_a_host_path_is_what_its_type_says(
+    tmp_path: Path, kind: str, there: str, fits: bool
+) -> None:
+    path = tmp_path / "there"
+    if there == "dir":
+        path.mkdir()
+    elif there == "file":
+        path.touch()
+    source = {"path": str(path), "type": kind}
+    if not fits:
+        with pytest.raises((VolumeError, FileExistsError)):
+            await prepare(tmp_path, hostPath=source)
+        return
+    found = await prepare(tmp_path, hostPath=source)
+    assert found.path == path
+    assert path.is_file() == (kind.startswith("File") or there == "file")
+    mount = {"name": "v", "mountPath": "/m"}
+    (mounted,) = mounts_of({"name": "c", "volumeMounts": [mount]}, {"v": found}, {})
+    assert mounted.directory == str(path)
+
+
+def test_the_device_and_socket_types_are_what_they_say(tmp_path: Path) -> None:
+    from motorpool.node.volumes import _host_path
+
+    assert _host_path("v", {"path": "/dev/null", "type": "CharDevice"}).path == Path("/dev/null")
+    with pytest.raises(VolumeError, match="/dev/null is not a Socket"):
+        _host_path("v", {"path": "/dev/null", "type": "Socket"})
 
 
 async def test_projected_and_downward_files(tmp_path: Path) -> None:
@@ -73,8 +123,8 @@ async def test_projected_and_downward_files(tmp_path: Path) -> None:
          "leaves the volume"),
         ({"hostPath": {"path": "/no/such", "type": "Directory"}}, "FailedMount", "/no/such"),
         ({"nfs": {"server": "x"}}, "CreateContainerConfigError", "type nfs is not supported"),
-        ({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
-         "CreateContainerConfigError", "a projected serviceAccountToken is not supported"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {"path": "t"}}]}},
+         "FailedMount", "a projected clusterTrustBundle is not supported"),
         ({"image": {"reference": "localhost/none:1", "pullPolicy": "Never"}}, "ErrImageNeverPull",
          "localhost/none:1"),
     ],
@@ -162,7 +212,9 @@ async def prepare_claim(tmp_path: Path, *objects: Object, **source: Any) -> Volu
     pod["metadata"]["uid"] = "u"
     facts = PodFacts(pod, "127.64.0.1", "127.0.0.1", {"cpu": "2"})
     store = ImageStore(tmp_path / "images")
-    volumes = Volumes(MemoryClient(*objects), store, facts, tmp_path / "pods" / "u")
+    client = MemoryClient(*objects)
+    tokens = Tokens(client, clock.now)
+    volumes = Volumes(client, store, facts, tmp_path / "pods" / "u", tokens)
     return (await volumes.prepare(lambda *_: None))["v"]
 
 

@@ -9,30 +9,37 @@ ends what has a directory but no Pod; cancelling it leaves every pod process run
 
 import asyncio
 import functools
-import json
 from pathlib import Path
 
 import structlog
 
 from motorpool.api import core
 from motorpool.api.meta import Object, at, is_deleting, name_of, namespace_of, uid_of
-from motorpool.base.atomicfile import write_atomically
 from motorpool.base.backoff import Backoff
 from motorpool.loop.informer import Change
 from motorpool.loop.runner import Context
+from motorpool.node.accelerators.device import Device, Inventory
+from motorpool.node.accelerators.devices import Devices, Find
+from motorpool.node.accelerators.profiles import Profiles
 from motorpool.node.addresses import Addresses
-from motorpool.node.containers import base_environment
+from motorpool.node.engines import Engines, Wanted
+from motorpool.node.housekeeping import Housekeeping, Measure, measured
+from motorpool.node.ledger import Node, read_record
+from motorpool.node.podman.engine import PodmanEngine
+from motorpool.node.podman.service import has_podman
 from motorpool.node.process import ProcessEngine
-from motorpool.node.registration import Registration, capacity
+from motorpool.node.processes import Processes
+from motorpool.node.registration import Registration, capacity, node_reference
 from motorpool.node.seen import Run
 from motorpool.node.streams import NodeStreams
 from motorpool.node.table import ImagesTable
 from motorpool.node.usage import Usage
-from motorpool.node.volumes import Images, make_pod_directories
-from motorpool.node.worker import Node, PodWorker
+from motorpool.node.volumes import Images
+from motorpool.node.worker import PodWorker
 
 log = structlog.get_logger(__name__)
 
+HOST_IP = "127.0.0.1"
 TABLE_PERIOD_S = 2.0
 WORKER_RETRY = Backoff(first_s=0.5, most_s=60.0)
 
@@ -45,45 +52,97 @@ class Agent:
         data_dir: Path,
         node_name: str,
         images: Images,
-        host_ip: str = "127.0.0.1",
         warm_after_s: float = 0.5,
+        engine: Wanted = "auto",
+        find: Find | None = None,
+        measure: Measure | None = None,
     ) -> None:
         self._context = context
         self._data_dir = data_dir.resolve()
         self._name = node_name
         self._warm_after_s = warm_after_s
         self._workers: dict[str, PodWorker] = {}
+        self._working: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._runs: dict[str, list[Run]] = {}
+        self._said_unlimited = False
+        self._table = ImagesTable(self._data_dir, self._complain)
+        self._supervisor = ProcessEngine(self._data_dir, self._ended)
+        self._supervisor.unlimited = self._unlimited
+        self._devices = Devices(self._data_dir / "pods", self._is_over, find)
+        self._profiles = Profiles(context.client, context.settings.namespace, self._devices)
         self._addresses = Addresses(self._data_dir)
-        self._engine = ProcessEngine(self._data_dir, self._ended)
+        allocatable = capacity(self._data_dir)
+        processes = Processes(
+            self._supervisor,
+            client=context.client,
+            table=self._table,
+            addresses=self._addresses,
+            data_dir=self._data_dir,
+            host_ip=HOST_IP,
+            allocatable=allocatable,
+            accelerators=self._devices,
+        )
+        self._podman = PodmanEngine(
+            self._data_dir,
+            self._ended,
+            context,
+            addresses=self._addresses,
+            host_ip=HOST_IP,
+            allocatable=allocatable,
+            accelerators=self._devices,
+            tell=functools.partial(self._tell_node, "PodmanRestricted"),
+        )
+        self._engines = Engines(
+            processes, self._podman,
+            wanted=engine,
+            in_table=lambda image: self._table.find(image) is not None,
+            has_podman=has_podman,
+        )  # fmt: skip
         self._node = Node(
             client=context.client,
             events=context.events,
             clock=context.clock,
-            engine=self._engine,
+            engines=self._engines,
             images=images,
-            table=ImagesTable(self._data_dir, self._complain),
             data_dir=self._data_dir,
-            host_ip=host_ip,
-            allocatable=capacity(),
-            base_env=base_environment(),
+            host_ip=HOST_IP,
+            allocatable=allocatable,
         )
         self._registration = Registration(
-            context.client, context.clock, name=node_name, host_ip=host_ip
+            context.client,
+            context.clock,
+            self._devices,
+            lambda: self._housekeeping.pressures,
+            name=node_name,
+            host_ip=HOST_IP,
+            data_dir=self._data_dir,
+        )
+        self._housekeeping = Housekeeping(
+            images,
+            context.events,
+            context.clock,
+            node_reference(node_name),
+            measure or functools.partial(measured, self._data_dir),
+            self._registration.write_soon,
         )
         self.streams = NodeStreams(self._data_dir, self._workers.get, context.clock)
         self._pods = context.informers(core.POD)
-        self.usage = Usage(self._engine.runs, self._pods, node_name, context.clock)
+        self.usage = Usage(
+            self._running, self._pods, node_name, context.clock, measured=self._podman.readings
+        )
 
     async def run(self) -> None:
         """Keeps the Pods of this machine true until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.create_task(self._engine.run(), name="pod supervisor")
+                tasks.create_task(self._engines.run(), name="engines")
                 tasks.create_task(self._registration.run(), name="node registration")
-                for run in await self._engine.runs():
+                tasks.create_task(self._devices.run(self._devices_changed), name="accelerators")
+                tasks.create_task(self._profiles.run(), name="profiles")
+                tasks.create_task(self._housekeeping.run(), name="housekeeping")
+                for run in await self._engines.runs():
                     self._runs.setdefault(run.pod_uid, []).append(run)
                 await asyncio.to_thread(self._remember_addresses)
                 await self._pods.synced()
@@ -100,9 +159,9 @@ class Agent:
             self._tasks = None
 
     async def _warm(self) -> None:
-        for module in self._node.table.forks():
+        for module in self._table.forks():
             try:
-                await self._engine.warm(module)
+                await self._supervisor.warm(module)
             except OSError as error:
                 log.warning("fork server not warmed", module=module, error=str(error))
 
@@ -141,22 +200,27 @@ class Agent:
         if self._tasks is None:
             return
         uid = uid_of(pod)
-        try:
-            address = self._address_of(pod)
-        except OSError as error:
-            log.warning("pod not started", pod=name_of(pod), error=str(error))
-            self._tell(pod, "FailedCreatePodSandBox", str(error))
-            self._tasks.create_task(self._begin_later(pod))
-            return
-        worker = PodWorker(self._node, pod, address, self._runs.get(uid, ()))
+        worker = PodWorker(self._node, pod, self._runs.get(uid, ()))
         self._workers[uid] = worker
-        self._tasks.create_task(self._work(worker), name=f"pod {name_of(pod)}")
+        self._working[uid] = self._tasks.create_task(self._work(worker), name=f"pod {name_of(pod)}")
 
-    async def _begin_later(self, pod: Object) -> None:
-        await asyncio.sleep(WORKER_RETRY.most_s)
-        current = self._pods.get(namespace_of(pod), name_of(pod))
-        if current is not None and uid_of(current) not in self._workers:
-            self._begin(current)
+    async def _begin_anew(self, worker: PodWorker) -> None:
+        """With the engine that is now the one for it."""
+        uid, working = worker.pod.uid, self._working.pop(worker.pod.uid, None)
+        pod = self._pods.get(worker.pod.namespace, worker.pod.name)
+        if working is None or pod is None or uid_of(pod) != uid:
+            return
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        self._workers.pop(uid, None)
+        try:
+            await worker.leave()
+        except OSError as error:
+            log.warning("pod", pod=worker.pod.full_name, error=str(error))
+        self._begin(pod)
+
+    async def _running(self) -> list[Run]:
+        return [*await self._supervisor.runs(), *self._podman.running()]
 
     async def _work(self, worker: PodWorker) -> None:
         failures = 0
@@ -169,7 +233,7 @@ class Agent:
                 log.exception("defect", pod=worker.pod.full_name)
                 await asyncio.sleep(WORKER_RETRY.delay_s(failures))
         self._workers.pop(worker.pod.uid, None)
-        self._addresses.release(worker.pod_ip)
+        self._working.pop(worker.pod.uid, None)
 
     def _ended(self, run: Run) -> None:
         worker = self._workers.get(run.pod_uid)
@@ -177,29 +241,44 @@ class Agent:
             worker.ended(run)
         self.streams.container_ended(run)
 
+    # Accelerators.
+
+    def _is_over(self, uid: str) -> bool:
+        worker = self._workers.get(uid)
+        return worker is not None and worker.is_over
+
+    def _devices_changed(self, before: Inventory, now: Inventory) -> None:
+        self._registration.write_soon()
+        self._profiles.look_again()
+        for device in now.values():
+            known = before.get(device.id)
+            if known is None or known.is_healthy != device.is_healthy:
+                self._tell_of_device(device)
+
+    def _tell_of_device(self, device: Device) -> None:
+        name = f"{device.resource} {device.id} ({device.product})"
+        node = node_reference(self._name)
+        if device.is_healthy:
+            self._context.events.record(
+                node, "Normal", "AcceleratorReady", f"{name} can be used", component="kubelet"
+            )
+            return
+        message = f"{name} no longer answers; look at the kernel's log and the vendor's own tool"
+        self._tell(node, "AcceleratorLost", message)
+        for uid in self._devices.holders(device.id):
+            worker = self._workers.get(uid)
+            if worker is not None and not worker.is_over:
+                text = f"{name} no longer answers; what uses it will fail. Delete the Pod to "
+                worker.warn("AcceleratorLost", text + "have it placed anew")
+
     # Directories and addresses.
 
     def _pod_dir(self, uid: str) -> Path:
         return self._data_dir / "pods" / uid
 
-    def _address_of(self, pod: Object) -> str:
-        """The Pod's address, allocated and recorded where it has none yet."""
-        if at(pod, "spec", "hostNetwork"):
-            return self._node.host_ip
-        path = self._pod_dir(uid_of(pod)) / "pod.json"
-        recorded = read_record(path)
-        if recorded.get("podIP"):
-            return str(recorded["podIP"])
-        address = self._addresses.allocate()
-        make_pod_directories(path.parent)
-        record = {"podIP": address, "namespace": namespace_of(pod), "name": name_of(pod)}
-        # Not synced: an address that is lost with the power is only allocated anew.
-        write_atomically(path, json.dumps(record).encode(), sync=False)
-        return address
-
     def _remember_addresses(self) -> None:
-        for path in (self._data_dir / "pods").glob("*/pod.json"):
-            address = read_record(path).get("podIP")
+        for pod_dir in (self._data_dir / "pods").glob("*/"):
+            address = read_record(pod_dir).get("podIP")
             if address:
                 self._addresses.take(str(address))
 
@@ -207,10 +286,11 @@ class Agent:
         """Pods whose objects were deleted while nobody was here."""
         known = {uid_of(pod) for pod in self._pods.list()}
         directories = await asyncio.to_thread(lambda: list((self._data_dir / "pods").glob("*/")))
-        for uid in {path.name for path in directories} - known:
+        found = {path.name for path in directories} | await self._podman.uids()
+        for uid in found - known:
             runs = self._runs.get(uid, [])
-            record = read_record(self._pod_dir(uid) / "pod.json")
-            worker = PodWorker(self._node, orphan(uid, record, runs), record.get("podIP", ""), runs)
+            record = read_record(self._pod_dir(uid))
+            worker = PodWorker(self._node, orphan(uid, record, runs), runs)
             worker.vanish()
             self._workers[uid] = worker
             if self._tasks is not None:
@@ -221,26 +301,29 @@ class Agent:
     async def _watch_table(self) -> None:
         while True:
             await asyncio.sleep(TABLE_PERIOD_S)
-            if self._node.table.reload():
-                for worker in self._workers.values():
-                    worker.retry()
+            if self._table.reload():
+                for worker in list(self._workers.values()):
+                    if worker.may_begin_anew:
+                        await self._begin_anew(worker)
+                    else:
+                        worker.retry()
 
     def _complain(self, message: str) -> None:
-        log.warning("local images table", error=message)
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._name}}
-        self._tell(node, "InvalidLocalImages", message)
+        self._tell_node("InvalidLocalImages", message)
+
+    def _tell_node(self, reason: str, message: str) -> None:
+        log.warning(reason, message=message)
+        self._tell(node_reference(self._name), reason, message)
+
+    def _unlimited(self, why: str) -> None:
+        """Said once: every container with limits would say the same."""
+        if not self._said_unlimited:
+            self._said_unlimited = True
+            message = f"containers may exceed their resource limits here: {why}"
+            self._tell_node("LimitsNotEnforced", message)
 
     def _tell(self, obj: Object, reason: str, message: str) -> None:
         self._context.events.record(obj, "Warning", reason, message, component="kubelet")
-
-
-def read_record(path: Path) -> dict[str, str]:
-    """``pod.json``; {} where it is missing or torn."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def orphan(uid: str, record: dict[str, str], runs: list[Run]) -> Object:

@@ -1,13 +1,14 @@
 """A container as a program of this machine: argv, environment, directory. Pure.
 
-    env    the machine's own, POD_IP and MOTORPOOL_POD_IP, the table entry's, envFrom, env
+    env    the machine's own, POD_IP and MOTORPOOL_POD_IP, thread counts where CPUs are limited,
+           the table entry's, envFrom, env
     argv   the container's command or the table entry's, then the container's args
     both   $(VAR) expanded as Kubernetes does, then mount paths replaced by their directories
 
 Rules: a mount path counts where it stands as whole path components, the longest first, and inside
 ``--flag=/mnt/models/1`` too. Expansion sees the paths as the user wrote them, so that nothing is
-translated twice. There are no service links and no KUBERNETES_SERVICE_HOST: cluster addresses are
-not routed here, and client libraries would take themselves to be in a cluster.
+translated twice. There are no service links: the cluster addresses that they would name are not
+routed here, and a variable that leads nowhere is worse than none. For the API see `access.py`.
 """
 
 import base64
@@ -17,7 +18,9 @@ from dataclasses import dataclass, field
 
 from motorpool.api.meta import Object, at
 from motorpool.node.downward import FieldError, field_value, resource_value
+from motorpool.node.limits import limits_of, thread_environment
 from motorpool.node.localimages import LocalImage
+from motorpool.node.supervisor.cgroups import NO_LIMITS, Limits
 
 _VARIABLE = re.compile(r"\$(\$|\(([^()$\s]+)\))")
 _NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
@@ -44,6 +47,9 @@ class Program:
     fork: Fork | None = None
     stdin: bool = False  # somebody may attach to it
     tty: bool = False
+    limits: Limits = NO_LIMITS
+    groups: Sequence[str] = ()
+    """The control groups that it enters; for what runs beside a container's own program."""
 
 
 class ConfigError(Exception):
@@ -54,6 +60,7 @@ class ConfigError(Exception):
 class Mount:
     path: str  # in the container
     directory: str  # on this machine; a file where subPath names one
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ def references_of(container: Object) -> References:
 def program(container: Object, pod: Object, entry: LocalImage, around: Surroundings) -> Program:
     """What to start for *container*. Raises ConfigError."""
     own = environment(container, pod, around)
-    visible = {**_given(entry, around), **own}
+    visible = {**_given(container, entry, around), **own}
     command = [expanded(part, visible) for part in container.get("command") or ()]
     args = [expanded(part, visible) for part in container.get("args") or ()]
     if not args and not command:
@@ -117,7 +124,8 @@ def program(container: Object, pod: Object, entry: LocalImage, around: Surroundi
     stdin, tty = bool(container.get("stdin")), bool(container.get("tty"))
     if tty:
         env.setdefault("TERM", TERMINAL)
-    return Program([*argv, *args], env, cwd, around.grace_s, fork, stdin, tty)
+    limits = limits_of(container)
+    return Program([*argv, *args], env, cwd, around.grace_s, fork, stdin, tty, limits)
 
 
 def program_beside(
@@ -152,17 +160,17 @@ def archived(command: Sequence[str], mounts: Sequence[Mount]) -> list[str]:
     return [*argv[:2], *argv[2:3], *renamed, *argv[3:]] if "f" in argv[1] else argv
 
 
-def _given(entry: LocalImage, around: Surroundings) -> dict[str, str]:
+def _given(container: Object, entry: LocalImage, around: Surroundings) -> dict[str, str]:
     """The environment below the container's own."""
     address = {"MOTORPOOL_POD_IP": around.pod_ip, "POD_IP": around.pod_ip}
-    return {**around.base_env, **address, **entry.env}
+    return {**around.base_env, **address, **thread_environment(container), **entry.env}
 
 
 def _place(
     container: Object, entry: LocalImage, around: Surroundings, own: Mapping[str, str]
 ) -> tuple[dict[str, str], str]:
     """The environment and the directory of what runs in a container."""
-    given = _given(entry, around)
+    given = _given(container, entry, around)
     translations = {name: translated(value, around.mounts) for name, value in own.items()}
     working = expanded(container.get("workingDir") or "", {**given, **own})
     found = translated(working, around.mounts)

@@ -11,8 +11,11 @@ from pathlib import Path
 from motorpool.api import core
 from motorpool.api.errors import ApiError, NotFound
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object, name_of, namespace_of
+from motorpool.api.meta import Object, at, name_of, namespace_of
 from motorpool.client import Client
+from motorpool.node.accelerators.allocation import Unavailable
+from motorpool.node.accelerators.devices import Accelerators
+from motorpool.node.access import FILE_NAME, token_volume
 from motorpool.node.command import (
     ConfigError,
     Mount,
@@ -24,11 +27,11 @@ from motorpool.node.command import (
     references_of,
     translated,
 )
+from motorpool.node.engine import Scene
 from motorpool.node.localimages import LocalImage
-from motorpool.node.pod import Container
-from motorpool.node.probes import Target
 from motorpool.node.process import python_path
-from motorpool.node.volumes import Volume, mounts_of
+from motorpool.node.supervisor.groups import put
+from motorpool.node.volumes import mounts_of
 
 TERMINATION_MESSAGE = "/dev/termination-log"
 MESSAGE_BYTES_MAX = 4096
@@ -38,9 +41,6 @@ INHERITED = (
     "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", "USER",
     "VIRTUAL_ENV", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
-
-PodPlace = tuple[str, str, Path, float]
-"""A Pod's address, its node's address, its directory, its grace period in seconds."""
 
 
 def base_environment() -> dict[str, str]:
@@ -55,6 +55,13 @@ def message_file(pod_dir: Path, container: str) -> Path:
     return pod_dir / "run" / f"{container}.message"
 
 
+def make_message_file(pod_dir: Path, container: str) -> None:
+    """Empties it for a run that begins. Whoever the container runs as may write to it."""
+    path = message_file(pod_dir, container)
+    path.write_bytes(b"")
+    path.chmod(0o666)
+
+
 def last_message(pod_dir: Path, container: str) -> str:
     """What the container has left there; "" where it has not."""
     try:
@@ -65,87 +72,87 @@ def last_message(pod_dir: Path, container: str) -> str:
 
 
 class Containers:
+    """With *accelerators*, programs are told which of them are theirs."""
+
     def __init__(
         self,
         client: Client,
         base_env: Mapping[str, str],
         allocatable: Mapping[str, str],
+        accelerators: Accelerators | None = None,
     ) -> None:
         self._client = client
+        self._accelerators = accelerators
         self._base_env = base_env
         self._allocatable = allocatable
 
-    async def program(
-        self,
-        container: Container,
-        pod: Object,
-        entry: LocalImage,
-        volumes: Mapping[str, Volume],
-        place: PodPlace,
-    ) -> Program:
+    async def program(self, scene: Scene, entry: LocalImage) -> Program:
         """Raises ConfigError; ApiError or OSError where the world does not answer."""
-        around = await self._surroundings(container, pod, volumes, place)
-        return program(container.spec, pod, entry, around)
+        around = await self.surroundings(scene)
+        return program(scene.container.spec, scene.pod, entry, around)
 
-    async def beside(
-        self,
-        command: Sequence[str],
-        container: Container,
-        pod: Object,
-        entry: LocalImage,
-        volumes: Mapping[str, Volume],
-        place: PodPlace,
-    ) -> Program:
+    async def beside(self, command: Sequence[str], scene: Scene, entry: LocalImage) -> Program:
         """A command in the environment of the container. Raises as `program` does."""
-        around = await self._surroundings(container, pod, volumes, place)
-        return program_beside(command, container.spec, pod, entry, around)
+        around = await self.surroundings(scene)
+        return program_beside(command, scene.container.spec, scene.pod, entry, around)
 
-    def target(
-        self, container: Container, pod: Object, volumes: Mapping[str, Volume], place: PodPlace
-    ) -> Target:
-        """The container as its probes and hooks see it."""
+    async def execute(
+        self, scene: Scene, command: Sequence[str], groups: Sequence[str] = ()
+    ) -> tuple[int, str]:
+        """A probe's or a hook's command: its exit code and output."""
+        try:
+            around = await self.surroundings(scene)
+            own = environment(scene.container.spec, scene.pod, around)
+        except (ConfigError, ApiError) as error:
+            return 126, str(error)
+        env = {**around.base_env, **own, "MOTORPOOL_POD_IP": around.pod_ip}
+        argv = [translated(part, around.mounts) for part in command]
+        return await run_command(argv, env, around.directory, groups)
 
-        async def execute(command: Sequence[str]) -> tuple[int, str]:
-            try:
-                around = await self._surroundings(container, pod, volumes, place)
-                own = environment(container.spec, pod, around)
-            except (ConfigError, ApiError) as error:
-                return 126, str(error)
-            env = {**around.base_env, **own, "MOTORPOOL_POD_IP": around.pod_ip}
-            argv = [translated(part, around.mounts) for part in command]
-            return await run_command(argv, env, around.directory)
-
-        return Target(container.spec, place[0], execute)
-
-    async def _surroundings(
-        self, container: Container, pod: Object, volumes: Mapping[str, Volume], place: PodPlace
-    ) -> Surroundings:
-        pod_ip, host_ip, pod_dir, grace_s = place
+    async def surroundings(self, scene: Scene) -> Surroundings:
+        """What the container's program depends on. Raises as `program` does."""
+        container = scene.container
         references = references_of(container.spec)
-        namespace = namespace_of(pod)
+        namespace = namespace_of(scene.pod)
         base_env = {
-            **self._base_env, "HOSTNAME": name_of(pod), "TMPDIR": str(pod_dir / "tmp"),
+            **self._base_env,
+            "HOSTNAME": at(scene.pod, "spec", "hostname") or name_of(scene.pod),
+            "TMPDIR": str(scene.pod_dir / "tmp"),
+            **await self._visible(scene),
         }  # fmt: skip
+        kubeconfig = scene.pod_dir / FILE_NAME
+        if token_volume(container.spec) and kubeconfig.exists():
+            base_env["KUBECONFIG"] = str(kubeconfig)
         bare = Surroundings(
-            pod_ip=pod_ip,
-            host_ip=host_ip,
+            pod_ip=scene.pod_ip,
+            host_ip=scene.host_ip,
             python=sys.executable,
-            directory=str(pod_dir / "work"),
+            directory=str(scene.pod_dir / "work"),
             base_env=base_env,
             config_maps=await self._objects(core.CONFIG_MAP, namespace, references.config_maps),
             secrets=await self._objects(core.SECRET, namespace, references.secrets),
             allocatable=self._allocatable,
-            grace_s=grace_s,
+            grace_s=scene.grace_s,
         )
         message = Mount(
             container.spec.get("terminationMessagePath") or TERMINATION_MESSAGE,
-            str(message_file(pod_dir, container.name)),
+            str(message_file(scene.pod_dir, container.name)),
         )
         if not container.spec.get("volumeMounts"):
             return replace(bare, mounts=[message])
-        env = environment(container.spec, pod, bare)
-        mounts = await asyncio.to_thread(mounts_of, container.spec, volumes, env)
+        env = environment(container.spec, scene.pod, bare)
+        mounts = await asyncio.to_thread(mounts_of, container.spec, scene.volumes, env)
         return replace(bare, mounts=[*mounts, message])
+
+    async def _visible(self, scene: Scene) -> Mapping[str, str]:
+        """The variables that name the container's accelerators. Raises ConfigError."""
+        if self._accelerators is None:
+            return {}
+        try:
+            assigned = await self._accelerators.assigned(scene.pod, scene.container.name)
+        except Unavailable as error:
+            raise ConfigError(str(error)) from None
+        return assigned.environment
 
     async def _objects(
         self, kind: Kind, namespace: str, names: frozenset[str]
@@ -160,7 +167,7 @@ class Containers:
 
 
 async def run_command(
-    argv: Sequence[str], env: Mapping[str, str], directory: str
+    argv: Sequence[str], env: Mapping[str, str], directory: str, groups: Sequence[str] = ()
 ) -> tuple[int, str]:  # fmt: skip
     """A command beside a container's program; ends with whoever waits for it."""
     process = await asyncio.create_subprocess_exec(
@@ -169,6 +176,7 @@ async def run_command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
+    put(process.pid, groups)
     try:
         output, _ = await process.communicate()
     finally:

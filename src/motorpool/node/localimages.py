@@ -12,6 +12,7 @@ An entry has image patterns and says which program stands in:
       args: [--help]                       # where the container has neither command nor args
       keepCommand: false                   # true: the container's own command goes before `command`
       keepArgs: true                       # false: the container's args are dropped
+      engine: vllm                         # among those that match, llmengine.py chooses one
 
 Patterns are globs, matched against the reference as it is written and as registries see it, with
 and without its tag and digest. The first entry that matches decides; the user's come first.
@@ -40,6 +41,10 @@ class LocalImage:
     requires: str = ""
     keep_command: bool = False
     keep_args: bool = True
+    engine: str = ""
+    architectures: tuple[str, ...] = ()
+    """Of models, as their config.json names them; for an engine that knows some only."""
+    quantizations: tuple[str, ...] = ()
 
 
 OVMS = LocalImage(
@@ -68,20 +73,35 @@ SKLEARN = LocalImage(
     env={"MOTORPOOL_ALLOW_PICKLE": "true"},
 )
 BOOSTERS = LocalImage(
-    match=("*/xgbserver", "*/lgbserver"),
+    match=("*/xgbserver", "*/lgbserver", "*/pmmlserver"),
     command=("{python}", "-m", "motorpool.modelserver"),
     fork="motorpool.modelserver.main",
     bind_flags=("--rest_bind_address", "--grpc_bind_address"),
 )
-VLLM = LocalImage(
-    match=(
-        "vllm-*-image", "vllm/vllm-openai*", "*/vllm*", "*/odh-vllm*",
+_VLLM_IMAGES = ("vllm-*-image", "vllm/vllm-openai*", "*/vllm*", "*/odh-vllm*")
+MOTORPOOL_LLM = LocalImage(
+    match=(*_VLLM_IMAGES, "motorpool-llm", "*/motorpool-llm"),
+    command=("{python}", "-m", "motorpool.modelserver.llm"),
+    bind_flags=("--host",),
+    requires="openvino_genai",
+    engine="motorpool-llm",
+    # A test holds these against what the engine's graph builder knows.
+    architectures=(
+        "BertForMaskedLM", "BertModel", "LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model",
+        "RobertaForMaskedLM", "RobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaModel",
+        "Gemma2ForCausalLM", "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM",
+        "MixtralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
     ),
+    quantizations=("compressed-tensors", "fp8"),
+)  # fmt: skip
+VLLM = LocalImage(
+    match=_VLLM_IMAGES,
     command=("{python}", "-m", "vllm.entrypoints.openai.api_server"),
     bind_flags=("--host",),
     requires="vllm",
     keep_command=True,
-)  # fmt: skip
+    engine="vllm",
+)
 STORAGE_INITIALIZER = LocalImage(
     match=(
         "storage-initializer", "*/storage-initializer", "*/kserve-storage-initializer*",
@@ -97,13 +117,14 @@ TOOLS = LocalImage(
     keep_command=True,
 )  # fmt: skip
 """Images that hold tools and no program of their own: what they are asked to run, runs here."""
-SHIPPED = (OVMS, SKLEARN, BOOSTERS, VLLM, STORAGE_INITIALIZER, TOOLS)
+SHIPPED = (OVMS, SKLEARN, BOOSTERS, MOTORPOOL_LLM, VLLM, STORAGE_INITIALIZER, TOOLS)
 
 _FIELDS: dict[str, tuple[str, type]] = {
     "match": ("match", list), "command": ("command", list), "args": ("args", list),
     "fork": ("fork", str), "bindFlags": ("bind_flags", list), "env": ("env", dict),
     "requires": ("requires", str),
     "keepCommand": ("keep_command", bool), "keepArgs": ("keep_args", bool),
+    "engine": ("engine", str),
 }  # fmt: skip
 
 
@@ -111,12 +132,32 @@ def find(
     image: str, table: Sequence[LocalImage], importable: Callable[[str], bool]
 ) -> LocalImage | None:
     """The entry that stands in for *image*, or None."""
+    return next((hit.entry for hit in hits(image, table, importable) if not hit.lacks), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry that matches an image, and why it counts or does not."""
+
+    entry: LocalImage
+    pattern: str
+    name: str
+    """The way of writing the reference that the pattern matches."""
+    lacks: str
+    """The module that is not importable here; "": the entry stands in."""
+
+
+def hits(
+    image: str, table: Sequence[LocalImage], importable: Callable[[str], bool]
+) -> Iterator[Hit]:
+    """Every entry that matches *image*, the first first."""
     names = list(_names(image))
     for entry in table:
-        matches = any(fnmatch.fnmatchcase(name, p) for p in entry.match for name in names)
-        if matches and (not entry.requires or importable(entry.requires)):
-            return entry
-    return None
+        found = ((p, name) for p in entry.match for name in names if fnmatch.fnmatchcase(name, p))
+        pattern, name = next(found, ("", ""))
+        if pattern:
+            lacks = entry.requires and not importable(entry.requires)
+            yield Hit(entry, pattern, name, entry.requires if lacks else "")
 
 
 def table_of(document: Object | None) -> list[LocalImage]:

@@ -46,7 +46,21 @@ def line_of(text: bytes) -> Line | None:
     if len(parts) != 4:
         return None
     moment, _, tag, content = parts
-    return Line(moment, content, tag == b"F")
+    return Line(moment if moment.endswith(b"Z") else in_utc(moment), content, tag == b"F")
+
+
+def in_utc(moment: bytes) -> bytes:
+    """As conmon writes it, with the machine's offset: ``2026-01-31T12:00:00.123456789+01:00``."""
+    text = moment.decode(errors="replace")
+    if text.endswith("+00:00"):
+        return text[:-6].encode() + b"Z"
+    seconds, _, rest = text.partition(".")
+    fraction, offset = rest[:-6], rest[-6:]
+    try:
+        utc = datetime.fromisoformat(seconds + offset).astimezone(UTC)
+    except ValueError:
+        return moment
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{fraction}Z".encode()
 
 
 class NodeLogs:

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from motorpool.node.pod import Container, Pod
-from motorpool.node.seen import PodSeen, Problem, Seen
+from motorpool.node.seen import PodSeen, Problem, Seen, Verdict
 
 SIDECAR_GRACE_LEAST_S = 2.0
 IMAGE_ERROR_SHOWN_S = 1.0
 """For so long a failed pull shows as ErrImagePull, then as ImagePullBackOff."""
+
+DEADLINE_EXCEEDED = Verdict(
+    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,13 @@ class AbandonVolumes:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonPull:
+    """Stop waiting for its image: the Pod goes."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     container: str
 
@@ -38,7 +49,7 @@ class Start:
 class Stop:
     container: str
     grace_s: float
-    why: Literal["deleted", "over", "liveness", "startup"]
+    why: Literal["deleted", "over", "liveness", "startup", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +58,20 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Fail:
+    """The Pod as a whole has failed, whatever its containers do."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Nothing of the Pod runs: its object and its directory may go."""
 
 
-Step: TypeAlias = PrepareVolumes | AbandonVolumes | Start | Stop | Kill | Finish
+Step: TypeAlias = (
+    PrepareVolumes | AbandonVolumes | AbandonPull | Start | Stop | Kill | Fail | Finish
+)
 Outcome: TypeAlias = Literal["Succeeded", "Failed"]
 
 
@@ -66,12 +86,16 @@ def next_steps(pod: Pod, seen: PodSeen, now: float) -> Plan:
         return _end(pod, seen, now, pod.deletion_grace_s, "deleted")
     if outcome(pod, seen) is not None:
         return _end(pod, seen, now, pod.grace_s, "over")
+    if pod.active_until is not None and pod.active_until <= now:
+        return Plan((Fail(DEADLINE_EXCEEDED),))
+    deadline = Plan((), pod.active_until)
     if seen.volumes.phase == "ready":
-        return _merged(_container_plan(c, seen.of(c.name), pod, now) for c in _due(pod, seen))
+        due = [_container_plan(c, seen.of(c.name), pod, now) for c in _due(pod, seen)]
+        return _merged([*due, deadline])
     # What runs under a new agent is looked after before its volumes are found again.
     alive = [c for c in pod if seen.of(c.name).phase == "running"]
     health = [_health_plan(c, seen.of(c.name), pod, now) for c in alive]
-    return _merged([_volumes_plan(seen, now), *health])
+    return _merged([_volumes_plan(seen, now), *health, deadline])
 
 
 def _volumes_plan(seen: PodSeen, now: float) -> Plan:
@@ -86,16 +110,18 @@ def _volumes_plan(seen: PodSeen, now: float) -> Plan:
 
 def outcome(pod: Pod, seen: PodSeen) -> Outcome | None:
     """How the Pod ended, if it has."""
+    if seen.verdict is not None:
+        return "Failed"
     for container in pod.init_containers:
         end = seen.of(container.name).exit
         if end is not None and end.code != 0 and container.restart_policy == "Never":
             return "Failed"
-    ends = [(container, seen.of(container.name).exit) for container in pod.containers]
     codes = []
-    for container, end in ends:
-        if end is None or _restarts(container, end.code):
+    for container in pod.containers:
+        own = seen.of(container.name)
+        if own.exit is None or _restarts(container, own):
             return None
-        codes.append(end.code)
+        codes.append(own.exit.code)
     return "Failed" if any(codes) else "Succeeded"
 
 
@@ -107,7 +133,7 @@ def waits_to_restart(container: Container, seen: Seen, now: float) -> bool:
     """Whether it shows CrashLoopBackOff."""
     if seen.phase != "exited" or seen.exit is None:
         return False
-    return _restarts(container, seen.exit.code) and now < seen.restart_at
+    return _restarts(container, seen) and now < seen.restart_at
 
 
 def _has_passed(container: Container, seen: Seen) -> bool:
@@ -118,9 +144,12 @@ def _has_passed(container: Container, seen: Seen) -> bool:
     return seen.exit is not None and seen.exit.code == 0
 
 
-def _restarts(container: Container, code: int) -> bool:
+def _restarts(container: Container, seen: Seen) -> bool:
+    """Whether a container that has ended starts again."""
+    if seen.changes:
+        return True
     if container.restart_policy == "OnFailure":
-        return code != 0
+        return seen.exit is not None and seen.exit.code != 0
     return container.restart_policy == "Always"
 
 
@@ -139,14 +168,14 @@ def _container_plan(container: Container, seen: Seen, pod: Pod, now: float) -> P
     match seen.phase:
         case "absent":
             return Plan((Start(container.name),))
-        case "starting":
+        case "pulling" | "starting":
             return Plan()
         case "failed":
             return _again(seen.problem, Start(container.name), now)
         case "running":
             return _health_plan(container, seen, pod, now)
         case "exited":
-            if seen.exit is None or not _restarts(container, seen.exit.code):
+            if seen.exit is None or not _restarts(container, seen):
                 return Plan()
             if now < seen.restart_at:
                 return Plan((), seen.restart_at)
@@ -160,6 +189,8 @@ def _health_plan(container: Container, seen: Seen, pod: Pod, now: float) -> Plan
         return Plan((Stop(container.name, pod.grace_s, "liveness"),))
     if seen.unhealthy == "startup":
         return Plan((Stop(container.name, pod.grace_s, "startup"),))
+    if seen.image not in ("", container.image) and (container.is_sidecar or not container.is_init):
+        return Plan((Stop(container.name, pod.grace_s, "changed"),))
     return Plan()
 
 
@@ -176,6 +207,9 @@ def _end(
 ) -> Plan:
     if seen.volumes.phase == "preparing":
         return Plan((AbandonVolumes(),))
+    pulling = [c.name for c in pod if seen.of(c.name).phase == "pulling"]
+    if pulling:
+        return Plan(tuple(AbandonPull(name) for name in pulling))
     alive = [c for c in pod if seen.of(c.name).phase in ("running", "starting")]
     if not alive:
         return Plan((Finish(),)) if why == "deleted" else Plan()

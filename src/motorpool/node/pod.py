@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from motorpool.api.meta import Object, at, is_deleting, name_of, namespace_of, uid_of
+from motorpool.base.clock import parse_rfc3339
 
 RestartPolicy: TypeAlias = Literal["Always", "OnFailure", "Never"]
 GRACE_DEFAULT_S = 30.0
@@ -43,6 +44,8 @@ class Pod:
     is_deleting: bool
     deletion_grace_s: float
     readiness_gates: tuple[str, ...]
+    active_until: float | None = None
+    """When its ``activeDeadlineSeconds`` are over, counted from its start on this node."""
 
     def __iter__(self) -> Iterator[Container]:
         yield from self.init_containers
@@ -80,7 +83,15 @@ def pod_of(obj: Object) -> Pod:
         readiness_gates=tuple(
             gate["conditionType"] for gate in spec.get("readinessGates") or ()
         ),
+        active_until=_active_until(obj),
     )  # fmt: skip
+
+
+def _active_until(obj: Object) -> float | None:
+    seconds, start = at(obj, "spec", "activeDeadlineSeconds"), at(obj, "status", "startTime")
+    if seconds is None or not start:
+        return None
+    return parse_rfc3339(str(start)).timestamp() + float(seconds)
 
 
 def _container(spec: Object, pod_policy: RestartPolicy, *, is_init: bool) -> Container:

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from motorpool.base.backoff import Backoff
 from motorpool.node.command import Program
 from motorpool.node.seen import Run
 from motorpool.node.supervisor import protocol
+from motorpool.node.supervisor.cgroups import NO_LIMITS
+from motorpool.node.supervisor.records import boot_id, load
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,8 @@ def run_of(record: Mapping[str, Any]) -> Run:
         exit_code=record["exit_code"],
         signal=record["signal"],
         forked=record["forked"],
+        oom_killed=bool(record.get("oom_killed")),
+        groups=tuple(record.get("groups") or ()),
     )
 
 
@@ -52,6 +57,7 @@ class ProcessEngine:
     def __init__(self, data_dir: Path, ended: Callable[[Run], None]) -> None:
         self._data_dir = data_dir
         self._ended = ended
+        self.unlimited: Callable[[str], None] = lambda _: None
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._writer: asyncio.StreamWriter | None = None
@@ -78,6 +84,7 @@ class ProcessEngine:
         """Starts a container's process, or finds it running.
 
         The text says why it was executed where it should have been forked. Raises ProcessError.
+        What cannot be limited as its program asks is told to `unlimited`.
         """
         request: dict[str, Any] = {
             "do": "start",
@@ -89,9 +96,13 @@ class ProcessEngine:
         }
         if program.stdin or program.tty:
             request |= {"stdin": program.stdin, "tty": program.tty}
+        if program.limits != NO_LIMITS:
+            request["limits"] = program.limits._asdict()
         if program.fork is not None:
             request["fork"] = {"module": program.fork.module, "argv": list(program.fork.argv)}
         answer = await self._ask(request)
+        if answer.get("unlimited"):
+            self.unlimited(str(answer["unlimited"]))
         return run_of(answer["ok"]), str(answer.get("notice", ""))
 
     async def signal(self, id_: str, number: int) -> None:
@@ -224,21 +235,38 @@ def python_path() -> dict[str, str]:
 async def stop_pods(data_dir: Path, *, timeout_s: float = 120.0) -> bool:
     """Ends every pod of a data directory with its grace, then the supervisor.
 
-    For ``motorpool down``; needs no agent, and no agent may run. False: there was no supervisor.
+    For ``motorpool down``; needs no agent, and no agent may run. False: there was nothing to end.
+    Pods that have lost their supervisor get one for this, and so do those whose supervisor dies.
     """
-    try:
-        connection = protocol.connect(data_dir)
-    except OSError:
-        return False
-    reader, writer = await asyncio.open_unix_connection(
-        sock=connection, limit=protocol.LINE_BYTES_MAX
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
+    stopped = False
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                connection = protocol.connect(data_dir)
+            except OSError:
+                if not await asyncio.to_thread(_any_runs, data_dir):
+                    return stopped
+                await start_supervisor(data_dir)
+                await asyncio.sleep(RETRY.first_s)
+                continue
+            await _stop_by(connection)
+            stopped = True
+
+
+async def _stop_by(connection: socket.socket) -> None:
+    """Returns once that supervisor has gone."""
+    with contextlib.suppress(ConnectionError):
+        reader, writer = await asyncio.open_unix_connection(
+            sock=connection, limit=protocol.LINE_BYTES_MAX
+        )
+        try:
             writer.write(protocol.encoded({"seq": 1, "do": "stop"}))
-            with contextlib.suppress(ConnectionError):
-                while await reader.readline():
-                    continue
-    finally:
-        writer.close()
-    return True
+            while await reader.readline():
+                continue
+        finally:
+            writer.close()
+
+
+def _any_runs(data_dir: Path) -> bool:
+    boot = boot_id()
+    return any(record.is_alive(boot) for record in load(data_dir / "pods"))

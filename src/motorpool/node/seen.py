@@ -19,7 +19,7 @@ PROBLEM_BACKOFF = Backoff(first_s=1.0, most_s=30.0)
 IMAGE_REASONS = frozenset({"ErrImagePull", "InvalidImageName"})
 UNKNOWN_EXIT_CODE = 137
 
-Phase: TypeAlias = Literal["absent", "starting", "running", "exited", "failed"]
+Phase: TypeAlias = Literal["absent", "pulling", "starting", "running", "exited", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Run:
     exit_code: int | None  # None with finished_at: how it ended is not known
     signal: int | None
     forked: bool
+    oom_killed: bool = False  # the kernel has killed in it for want of memory
+    groups: tuple[str, ...] = ()  # the directories of its control groups
     words: str = ""
     """The end of its log, where it failed and the container asks for that as its message."""
 
@@ -91,6 +93,7 @@ class Stopping:
     since: float
     grace_s: float
     killed: bool = False
+    to_change: bool = False  # its image is another now: it starts again, whatever its policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,15 @@ class Seen:
     started: bool = False  # the startup probe has passed, or there is none
     ready: bool = False
     unhealthy: str = ""  # which probe wants it restarted: "liveness", "startup" or ""
+    image: str = ""  # as its spec had it when the run began
     image_id: str = ""
+    changes: bool = False  # it was ended to start with another image
 
     @property
     def restart_at(self) -> float:
         """When an exited container may start again: at once after its first end."""
+        if self.changes:
+            return 0.0
         ended = self.exit.finished_at if self.exit else 0.0
         return ended + CRASH_BACKOFF.delay_s(self.crashes - 1)
 
@@ -128,9 +135,18 @@ class Volumes:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why the whole Pod was ended here, whatever its containers do: it has failed for good."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodSeen:
     containers: Mapping[str, Seen] = field(default_factory=dict)
     volumes: Volumes = field(default_factory=Volumes)
+    verdict: Verdict | None = None
 
     def of(self, name: str) -> Seen:
         return self.containers.get(name, Seen())
@@ -139,13 +155,13 @@ class PodSeen:
         return replace(self, containers={**self.containers, name: seen})
 
 
-def starting(seen: Seen) -> Seen:
+def starting(seen: Seen, image: str = "") -> Seen:
     """A new run begins."""
     run = seen.run + 1 if seen.phase == "exited" else seen.run
     last = seen.exit if seen.phase == "exited" else seen.last
     return replace(
         seen, phase="starting", run=run, last=last, exit=None,
-        stopping=None, started=False, ready=False, unhealthy="",
+        stopping=None, started=False, ready=False, unhealthy="", image=image, changes=False,
     )  # fmt: skip
 
 
@@ -170,27 +186,35 @@ def exited(
     started_at: float,
     finished_at: float,
     message: str = "",
+    *,
+    oom_killed: bool = False,
 ) -> Seen:
     """*code* None: it ran under a supervisor that is gone, and how it ended is not known."""
-    if code is None:
+    if oom_killed and code != 0:
+        code, reason = UNKNOWN_EXIT_CODE if code is None else code, "OOMKilled"
+    elif code is None:
         code, reason = UNKNOWN_EXIT_CODE, "ContainerStatusUnknown"
         message = "The process has ended while nobody could take note of its exit code"
     else:
         reason = "Completed" if code == 0 else "Error"
     lasted_s = finished_at - started_at
     crashes = 1 if lasted_s >= CRASH_FORGIVEN_S else seen.crashes + 1
+    changes = seen.stopping is not None and seen.stopping.to_change
+    if changes:
+        crashes = 0
     end = Exit(seen.run, code, signal, reason, message, started_at, finished_at)
     return replace(
         seen, phase="exited", exit=end, crashes=crashes, started=False, ready=False, unhealthy="",
-        stopping=None, started_at=started_at, problem=None,
+        stopping=None, started_at=started_at, problem=None, changes=changes,
     )  # fmt: skip
 
 
 def ended(seen: Seen, run: Run) -> Seen:
     """What a run that is over leaves."""
     return exited(
-        seen, run.exit_code, run.signal, run.started_at, run.finished_at, message=run.words
-    )
+        seen, run.exit_code, run.signal, run.started_at, run.finished_at, message=run.words,
+        oom_killed=run.oom_killed,
+    )  # fmt: skip
 
 
 def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
@@ -202,10 +226,12 @@ def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
     last = _end_of(before[-1]) if before else None
     # How many crashes came in a row is not recorded. What ended by a signal or unseen was most
     # likely ended with the platform, and is no reason to hold its next start back.
-    crashed = last is not None and last.signal is None and last.reason == "Error"
+    crashed = last is not None and (
+        last.reason == "OOMKilled" or (last.signal is None and last.reason == "Error")
+    )
     seen = Seen(
         phase="starting", run=current.number, last=last, crashes=current.number if crashed else 0,
-        image_id=str(status.get("imageID") or ""),
+        image=str(status.get("image") or ""), image_id=str(status.get("imageID") or ""),
     )  # fmt: skip
     if current.finished_at:
         return ended(seen, current)
@@ -216,6 +242,14 @@ def adopted(runs: Sequence[Run], status: Object, *, has_startup: bool) -> Seen:
         started=started or not has_startup,
         ready=bool(status.get("ready")) and same,
     )
+
+
+def verdict_of(pod: Object) -> Verdict | None:
+    """Why an agent before this one has ended the whole Pod, if it has."""
+    status = pod.get("status") or {}
+    if status.get("phase") != "Failed" or not status.get("reason"):
+        return None
+    return Verdict(str(status["reason"]), str(status.get("message") or ""))
 
 
 def status_of(pod: Object, container: str) -> Object:

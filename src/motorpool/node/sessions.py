@@ -20,6 +20,7 @@ from motorpool.api.errors import InternalError
 from motorpool.api.streams import Output, Remote, SessionOptions
 from motorpool.node.command import TERMINAL, Program
 from motorpool.node.descriptors import Descriptor
+from motorpool.node.supervisor.groups import put
 
 BECOME = Path(__file__).with_name("become.py")
 DRAIN_S = 0.5
@@ -95,6 +96,7 @@ async def _start(
         os.close(writing)
         for number in set(theirs):
             os.close(number)
+    put(process.pid, program.groups)
     try:
         failure = await report.read()
     except asyncio.CancelledError:

@@ -28,7 +28,7 @@ OWN_CONDITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The addresses of a Pod."""
+    """The addresses of a Pod; its own is "" until it has one."""
 
     pod_ip: str
     host_ip: str
@@ -49,14 +49,15 @@ def pod_status(pod: Pod, obj: Object, seen: PodSeen, where: Where, now: float) -
         "conditions": _conditions(pod, old, seen, phase, moment),
         "hostIP": where.host_ip,
         "hostIPs": [{"ip": where.host_ip}],
-        "podIP": where.pod_ip,
-        "podIPs": [{"ip": where.pod_ip}],
+        **({"podIP": where.pod_ip, "podIPs": [{"ip": where.pod_ip}]} if where.pod_ip else {}),
         "startTime": old.get("startTime") or moment,
     }
     if pod.init_containers:
         status["initContainerStatuses"] = [
             _container_status(pod, container, seen, now) for container in pod.init_containers
         ]
+    if seen.verdict is not None:
+        status |= {"reason": seen.verdict.reason, "message": seen.verdict.message}
     status["containerStatuses"] = [
         _container_status(pod, container, seen, now) for container in pod.containers
     ]
@@ -165,7 +166,7 @@ def _container_status(pod: Pod, container: Container, seen: PodSeen, now: float)
         "lastState": last,
         "ready": own.ready or _has_completed(container, own),
         "restartCount": own.run,
-        "image": container.image,
+        "image": own.image or container.image,
         "imageID": own.image_id,
         "started": own.phase == "running" and own.started,
     }

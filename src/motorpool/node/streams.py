@@ -7,22 +7,17 @@ port goes to the Pod's own address.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from motorpool.api.errors import InternalError, TooManyRequests
 from motorpool.api.meta import Object, name_of, uid_of
 from motorpool.api.streams import LogOptions, Pipe, Remote, Session, SessionOptions
 from motorpool.base.clock import Clock, now
-from motorpool.node.attachments import attach
 from motorpool.node.logs import NodeLogs
-from motorpool.node.seen import Run, run_id
-from motorpool.node.sessions import run_command
+from motorpool.node.seen import Run
 from motorpool.node.worker import PodWorker
 
 SESSIONS_MAX = 64
-CONNECT_TIMEOUT_S = 10.0
-PIPE_READ_BYTES = 64 * 1024
 ENDED_BY_CONTAINER = 137
 
 
@@ -39,30 +34,22 @@ class NodeStreams:
         return self._logs.logs(pod, container, options)
 
     async def exec(self, pod: Object, container: str, options: SessionOptions) -> Session:
-        worker, _ = self._running(pod, container)
-        try:
-            program = await worker.program_beside(container, options.command)
-        except OSError as error:
-            raise InternalError(f"Internal error occurred: {error}") from error
+        worker = self._running(pod, container)
+        run = await worker.exec(container, options)
 
         async def session(remote: Remote) -> int:
             with self._counted(worker.pod.uid, container) as container_ends:
-                working = asyncio.ensure_future(run_command(program, options, remote))
-                return await _first(working, container_ends)
+                return await _first(asyncio.ensure_future(run(remote)), container_ends)
 
         return session
 
     async def attach(self, pod: Object, container: str, options: SessionOptions) -> Session:
-        worker, run = self._running(pod, container)
-        spec = worker.pod.container(container).spec
-        id_ = run_id(worker.pod.uid, container, run)
-        options = replace(options, stdin=options.stdin and bool(spec.get("stdin")))
-        once = bool(spec.get("stdinOnce"))
+        worker = self._running(pod, container)
+        run = await worker.attach(container, options)
 
         async def session(remote: Remote) -> int:
             with self._counted(worker.pod.uid, container):
-                await attach(self._data_dir, id_, options, remote, once=once)
-            return 0
+                return await run(remote)
 
         return session
 
@@ -70,12 +57,7 @@ class NodeStreams:
         worker = self._worker(uid_of(pod))
         if worker is None:
             raise ConnectionRefusedError(f"pod {name_of(pod)} does not run")
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                streams = await asyncio.open_connection(worker.pod_ip, port)
-        except TimeoutError:
-            raise OSError(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
-        return SocketPipe(*streams)
+        return await worker.connect(port)
 
     def container_ended(self, run: Run) -> None:
         """Ends the commands beside it."""
@@ -83,15 +65,14 @@ class NodeStreams:
             if container == run.container and not ends.done():
                 ends.set_result(None)
 
-    def _running(self, pod: Object, container: str) -> tuple[PodWorker, int]:
+    def _running(self, pod: Object, container: str) -> PodWorker:
         """Raises InternalError, as the kubelet does, where there is no such container now."""
         worker = self._worker(uid_of(pod))
-        number = worker.run_number(container) if worker is not None else None
-        if worker is None or number is None:
+        if worker is None or worker.run_number(container) is None:
             raise InternalError(f'container not found ("{container}")')
         if len(self._sessions.get(worker.pod.uid, ())) >= SESSIONS_MAX:
             raise TooManyRequests(f"pod {name_of(pod)} has {SESSIONS_MAX} sessions already")
-        return worker, number
+        return worker
 
     @contextlib.contextmanager
     def _counted(self, uid: str, container: str) -> Iterator[asyncio.Future[None]]:
@@ -120,22 +101,3 @@ async def _first(working: "asyncio.Future[int]", container_ends: asyncio.Future[
         if not working.done():
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-
-
-class SocketPipe:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def read(self) -> bytes:
-        return await self._reader.read(PIPE_READ_BYTES)
-
-    async def write(self, content: bytes) -> None:
-        self._writer.write(content)
-        await self._writer.drain()
-
-    def end(self) -> None:
-        self._writer.write_eof()
-
-    def close(self) -> None:
-        self._writer.close()

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import yaml
 
-from motorpool.node.localimages import SHIPPED, LocalImage, TableError, find, table_of
+from motorpool.node.llmengine import INSTALL, OURS, VLLM
+from motorpool.node.localimages import (
+    SHIPPED,
+    Hit,
+    LocalImage,
+    TableError,
+    find,
+    hits,
+    table_of,
+)
 
 FILE_NAME = "local-images.yaml"
 
@@ -40,10 +49,27 @@ class ImagesTable:
         return True
 
     def find(self, image: str) -> LocalImage | None:
-        return find(image, [*self._own, *SHIPPED], _is_importable)
+        return find(image, self.entries(), is_importable)
+
+    def hits(self, image: str) -> list[Hit]:
+        """Every entry that matches, those that cannot stand in here included."""
+        return list(hits(image, self.entries(), is_importable))
+
+    def entries(self) -> list[LocalImage]:
+        """In the order in which they count."""
+        return [*self._own, *SHIPPED]
+
+    def is_own(self, entry: LocalImage) -> bool:
+        """Whether the user's file has it."""
+        return any(entry is own for own in self._own)
 
     def missing(self, image: str) -> str:
         """Why nothing stands in for *image*, and the two ways out."""
+        if any(hit.entry.engine for hit in self.hits(image)):
+            return (
+                f'Container image "{image}" needs an engine for language models on this machine: '
+                f"{INSTALL[OURS]}, or {INSTALL[VLLM]}, or run it as a container (install podman)"
+            )
         return (
             f'Container image "{image}" has no program on this machine: add an entry for it to '
             f"{self.path}, or run it as a container (install podman, or use a cluster)"
@@ -51,8 +77,7 @@ class ImagesTable:
 
     def forks(self) -> list[str]:
         """The modules that fork servers may be asked for."""
-        table = [*self._own, *SHIPPED]
-        return list(dict.fromkeys(entry.fork for entry in table if entry.fork))
+        return list(dict.fromkeys(entry.fork for entry in self.entries() if entry.fork))
 
     def _stamp_of(self) -> tuple[int, int, int] | None:
         try:
@@ -62,7 +87,7 @@ class ImagesTable:
         return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-def _is_importable(module: str) -> bool:
+def is_importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from motorpool.api.meta import Object, at, labels_of, name_of, namespace_of, uid_of
 from motorpool.base.clock import Clock, rfc3339
 from motorpool.loop.informer import Informer
 from motorpool.node.seen import Run
+
+log = structlog.get_logger(__name__)
 
 FRESH_S = 5.0
 """So long an answer is given again."""
@@ -94,7 +98,10 @@ class Usage:
         node_name: str,
         clock: Clock,
         proc: Path = Path("/proc"),
+        measured: Callable[[], Awaitable[Mapping[str, Reading]]] | None = None,
     ) -> None:
+        """*measured*: what others know better, of some runs."""
+        self._measured = measured
         self._runs = runs
         self._pods = pods
         self._node_name = node_name
@@ -152,20 +159,31 @@ class Usage:
 
     async def _read(self) -> Readings:
         runs = {run.id: run for run in await self._runs() if not run.finished_at}
-        return await asyncio.to_thread(self._read_all, runs)
+        measured: Mapping[str, Reading] = {}
+        if self._measured is not None:
+            try:
+                measured = await self._measured()
+            except OSError as error:
+                log.warning("usage not measured", error=str(error))
+        return await asyncio.to_thread(self._read_all, runs, measured)
 
-    def _read_all(self, runs: Mapping[str, Run]) -> Readings:
+    def _read_all(self, runs: Mapping[str, Run], measured: Mapping[str, Reading]) -> Readings:
         ticks = os.sysconf("SC_CLK_TCK")
         at_s = time.monotonic()
         found = sessions(self._stats(), ticks)
-        present = {key: found[run.pid] for key, run in runs.items() if run.pid in found}
+        present = {
+            key: found[run.pid] for key, run in runs.items()
+            if run.pid in found and key not in measured
+        }  # fmt: skip
         of = {
             key: Reading(cpu_s, sum(map(self._memory, pids)))
             for key, (cpu_s, pids) in present.items()
         }
+        of |= {key: reading for key, reading in measured.items() if key in runs}
         stat, meminfo = (self._proc / "stat").read_text(), (self._proc / "meminfo").read_text()
+        shown = {key: runs[key] for key in of}
         of[""] = machine(stat, meminfo, ticks)
-        return Readings(at_s, of, {key: runs[key] for key in present})
+        return Readings(at_s, of, shown)
 
     def _stats(self) -> Iterator[str]:
         for path in self._proc.glob("[0-9]*/stat"):

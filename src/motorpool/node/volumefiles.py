@@ -17,20 +17,24 @@ from pathlib import Path
 DATA = "..data"
 
 
-def write_files(directory: Path, files: Mapping[str, bytes], mode: int) -> bool:
-    """Makes *directory* hold exactly those files. False: it did already."""
+def write_files(
+    directory: Path, files: Mapping[str, bytes], mode: int, modes: Mapping[str, int] | None = None
+) -> bool:
+    """Makes *directory* hold exactly those files. False: it did already.
+
+    *modes* are of the files whose mode is another than *mode*.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    if (directory / DATA).is_dir():
-        present, modes = _content(directory / DATA)
-        if present == files and modes <= {mode}:
-            return False
+    wanted = {name: (modes or {}).get(name, mode) for name in files}
+    if (directory / DATA).is_dir() and _content(directory / DATA) == (files, wanted):
+        return False
     new = Path(tempfile.mkdtemp(prefix="..", dir=directory))
     new.chmod(0o755)
     for name, content in files.items():
         path = new / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        path.chmod(mode)
+        path.chmod(wanted[name])
     _link(directory / DATA, new.name)
     shown = {name.split("/")[0] for name in files}
     for name in shown:
@@ -41,12 +45,12 @@ def write_files(directory: Path, files: Mapping[str, bytes], mode: int) -> bool:
     return True
 
 
-def _content(data: Path) -> tuple[dict[str, bytes], set[int]]:
+def _content(data: Path) -> tuple[dict[str, bytes], dict[str, int]]:
     """The files and their modes."""
-    found = {path for path in data.resolve().rglob("*") if path.is_file()}
-    modes = {path.stat().st_mode & 0o7777 for path in found}
-    content = {str(path.relative_to(data.resolve())): path.read_bytes() for path in found}
-    return content, modes
+    root = data.resolve()
+    found = {str(path.relative_to(root)): path for path in root.rglob("*") if path.is_file()}
+    modes = {name: path.stat().st_mode & 0o7777 for name, path in found.items()}
+    return {name: path.read_bytes() for name, path in found.items()}, modes
 
 
 def _link(path: Path, target: str) -> None:

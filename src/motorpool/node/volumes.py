@@ -3,7 +3,7 @@
 A Pod's directory, ``pods/UID/``, readable by its owner alone:
 
     pod.json              address, namespace and name: what a new agent must know
-    volumes/NAME/         emptyDir, configMap, secret, projected, downwardAPI
+    volumes/NAME/         emptyDir on disk, configMap, secret, projected, downwardAPI
     work/                 where its programs run; tmp/ is their TMPDIR
     run/                  the supervisor's records and pipes
     logs/CONTAINER/N.log  what run N of a container wrote
@@ -15,6 +15,7 @@ the objects while the Pod runs.
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,13 +24,21 @@ from typing import Any, Literal, Protocol
 
 from motorpool.api import core
 from motorpool.api.errors import NotFound
-from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at, name_of, namespace_of, uid_of
 from motorpool.client import Client
+from motorpool.images.collection import Collected
 from motorpool.images.errors import ImageError
-from motorpool.node.command import ConfigError, Mount, expanded, secret_value
-from motorpool.node.downward import FieldError, field_value, resource_value
+from motorpool.node import emptydirs
+from motorpool.node.command import ConfigError, Mount, expanded
+from motorpool.node.contents import (
+    FILE_MODE,
+    KINDS,
+    Contents,
+    PodFacts,
+)
+from motorpool.node.downward import FieldError
 from motorpool.node.pod import default_pull_policy
+from motorpool.node.tokens import Tokens
 from motorpool.node.volumefiles import write_files
 
 FAILED_MOUNT = "FailedMount"
@@ -55,6 +64,8 @@ class Images(Protocol):
 
     def owners(self) -> dict[str, list[str]]: ...
 
+    def collect(self, wanted_bytes: int, now: float) -> Collected: ...
+
 
 class VolumeError(Exception):
     """A volume that cannot be had now. *reason* is what the containers wait with."""
@@ -71,18 +82,11 @@ class Volume:
     writable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """What volumes may be filled with beside objects."""
-
-    pod: Object
-    pod_ip: str
-    host_ip: str
-    allocatable: Mapping[str, str]
-
-
 class Volumes:
-    def __init__(self, client: Client, images: Images, facts: PodFacts, pod_dir: Path) -> None:
+    def __init__(
+        self, client: Client, images: Images, facts: PodFacts, pod_dir: Path, tokens: Tokens
+    ) -> None:
+        self._contents = Contents(client, facts, tokens)
         self._client = client
         self._images = images
         self._facts = facts
@@ -100,12 +104,12 @@ class Volumes:
         return {volume["name"]: await self._prepare(volume, tell) for volume in volumes}
 
     async def refresh(self, tell: Tell) -> None:
-        """Brings the content of configMaps and secrets up to date. Raises ApiError, OSError.
+        """Brings what was written from objects and tokens up to date. Raises ApiError, OSError.
 
         What is gone, or has lost a key, leaves the files as they are, as with the kubelet.
         """
         for volume in self._facts.pod["spec"].get("volumes") or ():
-            if references_of_volume(volume):
+            if KINDS & volume.keys():
                 try:
                     await self._prepare(volume, tell)
                 except VolumeError as error:
@@ -115,21 +119,18 @@ class Volumes:
         name = volume["name"]
         kinds = [key for key in volume if key != "name"] or ["emptyDir"]
         kind, source = kinds[0], volume.get(kinds[0]) or {}
-        directory = self._dir / name
         match kind:
             case "emptyDir":
-                await asyncio.to_thread(_make_directory, directory)
-                return Volume(directory)
+                pod_dir = self._dir.parent
+                return Volume(await asyncio.to_thread(emptydirs.make, pod_dir, name, source))
             case "hostPath":
                 return await asyncio.to_thread(_host_path, name, source)
             case "persistentVolumeClaim":
                 return await self._claimed(name, source)
             case "image":
                 return await self._image(source, tell)
-            case "configMap" | "secret" | "downwardAPI":
-                files = await self._files(name, kind, source)
-            case "projected":
-                files = await self._projected(name, source)
+            case _ if kind in KINDS:
+                return await self._files(name, kind, source)
             case _:
                 raise VolumeError(
                     "CreateContainerConfigError",
@@ -137,8 +138,16 @@ class Volumes:
                     "use emptyDir, hostPath, persistentVolumeClaim, configMap, secret, projected, "
                     "downwardAPI or image",
                 )
-        mode = int(source.get("defaultMode") or 0o644)
-        await asyncio.to_thread(write_files, directory, files, mode)
+
+    async def _files(self, name: str, kind: str, source: Object) -> Volume:
+        directory = self._dir / name
+        try:
+            files = await self._contents.files(kind, source)
+        except FieldError as error:
+            message = f'MountVolume.SetUp failed for volume "{name}" : {error}'
+            raise VolumeError(FAILED_MOUNT, message) from None
+        mode = int(source.get("defaultMode") or FILE_MODE)
+        await asyncio.to_thread(write_files, directory, files.content, mode, files.modes)
         return Volume(directory, writable=False)
 
     async def _claimed(self, name: str, source: Object) -> Volume:
@@ -193,73 +202,6 @@ class Volumes:
             tell("Normal", "Pulled", message)
         return Volume(tree.path, writable=False)
 
-    async def _projected(self, name: str, projected: Object) -> dict[str, bytes]:
-        files: dict[str, bytes] = {}
-        for source in projected.get("sources") or ():
-            for kind, content in source.items():
-                if kind not in ("configMap", "secret", "downwardAPI"):
-                    raise VolumeError(
-                        "CreateContainerConfigError",
-                        f'volume "{name}": a projected {kind} is not supported on this node',
-                    )
-                files.update(await self._files(name, kind, content or {}))
-        return files
-
-    async def _files(self, volume: str, kind: str, source: Object) -> dict[str, bytes]:
-        try:
-            if kind == "downwardAPI":
-                return self._downward(source)
-            name = source.get("secretName") or source.get("name") or ""
-            content = await self._content(kind, name)
-            if content is None and not source.get("optional"):
-                raise FieldError(f'{kind.lower()} "{name}" not found')
-            return _selected(content or {}, source)
-        except FieldError as error:
-            message = f'MountVolume.SetUp failed for volume "{volume}" : {error}'
-            raise VolumeError(FAILED_MOUNT, message) from None
-
-    async def _content(self, kind: str, name: str) -> dict[str, bytes] | None:
-        which: Kind = core.SECRET if kind == "secret" else core.CONFIG_MAP
-        try:
-            obj = await self._client.get(which, namespace_of(self._facts.pod), name)
-        except NotFound:
-            return None
-        if kind == "secret":
-            return {key: secret_value(value) for key, value in (obj.get("data") or {}).items()}
-        plain = {key: str(value).encode() for key, value in (obj.get("data") or {}).items()}
-        binary = {k: secret_value(value) for k, value in (obj.get("binaryData") or {}).items()}
-        return {**plain, **binary}
-
-    def _downward(self, source: Object) -> dict[str, bytes]:
-        facts = self._facts
-        containers = {c["name"]: c for c in facts.pod["spec"]["containers"]}
-        files = {}
-        for item in source.get("items") or ():
-            if "fieldRef" in item:
-                path = item["fieldRef"]["fieldPath"]
-                value = field_value(
-                    facts.pod, path, pod_ip=facts.pod_ip, host_ip=facts.host_ip
-                )  # fmt: skip
-            else:
-                reference = item["resourceFieldRef"]
-                container = containers.get(reference.get("containerName", ""), {})
-                value = resource_value(container, reference, facts.allocatable)
-            files[item["path"]] = value.encode()
-        return files
-
-
-def references_of_volume(volume: Object) -> set[tuple[str, str]]:
-    """The configMaps and secrets that its files come from: their kinds and names."""
-    sources = [volume, *(at(volume, "projected", "sources", default=None) or ())]
-    found: set[tuple[str, str]] = set()
-    for source in sources:
-        if source.get("configMap"):
-            found.add(("ConfigMap", str(source["configMap"].get("name", ""))))
-        if source.get("secret"):
-            secret = source["secret"]
-            found.add(("Secret", str(secret.get("secretName") or secret.get("name", ""))))
-    return found
-
 
 def mounts_of(
     container: Object, volumes: Mapping[str, Volume], env: Mapping[str, str]
@@ -274,14 +216,15 @@ def mounts_of(
         if PurePosixPath(sub_path).is_absolute() or ".." in PurePosixPath(sub_path).parts:
             raise ConfigError(f'subPath "{sub_path}" leaves volume "{mount["name"]}"')
         directory = volume.path / sub_path
-        if volume.writable:
-            directory.mkdir(parents=True, exist_ok=True)
+        if volume.writable and not directory.exists():
+            directory.mkdir(parents=True)
         elif not directory.exists():
             raise ConfigError(
                 f'failed to prepare subPath for volumeMount "{mount["name"]}" of container '
                 f'"{container["name"]}": the volume holds no "{sub_path}"'
             )
-        mounts.append(Mount(mount["mountPath"], str(directory)))
+        read_only = bool(mount.get("readOnly")) or not volume.writable
+        mounts.append(Mount(mount["mountPath"], str(directory), read_only))
     return mounts
 
 
@@ -290,8 +233,12 @@ def clear_away(images: Images, uid: str, pod_dir: Path) -> None:
     for digest, owners in images.owners().items():
         if uid in owners:
             images.release(digest, uid)
-    if pod_dir.exists():
-        shutil.rmtree(pod_dir)
+    in_memory = emptydirs.memory_directory(pod_dir)
+    for directory in (pod_dir, in_memory):
+        if directory.exists():
+            shutil.rmtree(directory)
+    with contextlib.suppress(OSError):
+        in_memory.parent.rmdir()  # Where no other Pod has any.
 
 
 def make_pod_directories(pod_dir: Path) -> None:
@@ -300,34 +247,20 @@ def make_pod_directories(pod_dir: Path) -> None:
     pod_dir.chmod(0o700)
 
 
-def _selected(content: Mapping[str, bytes], source: Object) -> dict[str, bytes]:
-    items = source.get("items")
-    if not items:
-        return dict(content)
-    files = {}
-    for item in items:
-        path = PurePosixPath(item["path"])
-        if path.is_absolute() or ".." in path.parts:
-            raise FieldError(f"path {item['path']} leaves the volume")
-        if item["key"] in content:
-            files[str(path)] = content[item["key"]]
-        elif not source.get("optional"):
-            raise FieldError(f"references non-existent config key: {item['key']}")
-    return files
-
-
-def _make_directory(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-
-
 def _host_path(name: str, source: Object) -> Volume:
     path = Path(str(at(source, "path", default="/")))
     wanted = source.get("type") or ""
-    if wanted == "DirectoryOrCreate":
+    # Of no type is, as container runtimes have it, a directory where there is nothing.
+    if wanted == "DirectoryOrCreate" or (not wanted and not path.exists()):
         path.mkdir(parents=True, exist_ok=True)
     elif wanted == "FileOrCreate":
         path.touch(exist_ok=True)
-    fits = {"Directory": path.is_dir, "File": path.is_file, "": path.exists}
+    fits = {
+        "Directory": path.is_dir, "DirectoryOrCreate": path.is_dir,
+        "File": path.is_file, "FileOrCreate": path.is_file,
+        "Socket": path.is_socket, "CharDevice": path.is_char_device,
+        "BlockDevice": path.is_block_device,
+    }  # fmt: skip
     if not fits.get(wanted, path.exists)():
         message = f'MountVolume.SetUp failed for volume "{name}" : hostPath type check failed: '
         raise VolumeError(FAILED_MOUNT, f"{message}{path} is not a {wanted or 'path'}")

@@ -21,5 +21,6 @@ Rules:
   time, boot), reads on from the same pipes and watches them through pidfds. Only the exit code of
   such an adopted process is unknown, because a process has just one parent. Until there is a new
   supervisor, a pod that logs more than a pipe holds (64 KiB) waits.
+- It ends, and everything of its data directory with it, when that is deleted (`datadir.py`).
 - One supervisor per data directory, by a lock that the kernel drops with the process.
 """

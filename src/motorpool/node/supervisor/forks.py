@@ -16,6 +16,7 @@ from typing import Any
 
 from motorpool.node.supervisor.spawn import execute
 
+AGAIN_S = 60.0  # a fork server that died is not started anew before
 ANSWER_TIMEOUT_S = 20.0
 WAITING_MAX = 1000
 
@@ -138,3 +139,58 @@ class ForkServer:
                 self._forked(id_, int(message["pid"]))
             else:
                 self._refused(id_, str(message["error"]))
+
+
+class ForkServers:
+    """One for each module, started when it is first asked for."""
+
+    def __init__(
+        self, run_dir: Path, selector: selectors.BaseSelector, forked: Forked, refused: Refused
+    ) -> None:
+        self._run_dir = run_dir
+        self._selector = selector
+        self._forked = forked
+        self._refused = refused
+        self._of: dict[str, ForkServer] = {}
+
+    def of(self, module: str) -> ForkServer:
+        """Raises OSError where none can be started."""
+        known = self._of.get(module)
+        if known is not None and (
+            known.state != "dead" or time.monotonic() - known.started_at < AGAIN_S
+        ):
+            return known
+        self._of[module] = ForkServer(
+            module, self._run_dir, self._selector, self._forked, self._refused
+        )
+        return self._of[module]
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [
+            {"module": f.module, "state": f.state, "reason": f.reason, "pid": f.pid}
+            for f in self._of.values()
+        ]
+
+    def deadlines(self) -> list[float]:
+        return [d for f in self._of.values() if (d := f.next_deadline()) is not None]
+
+    def check_deadlines(self, now: float) -> None:
+        for forkserver in list(self._of.values()):
+            forkserver.check_deadlines(now)
+
+    def ended(self, pid: int, status: int) -> bool:
+        """Whether the process that ended was one of them."""
+        for forkserver in self._of.values():
+            if forkserver.pid == pid:
+                forkserver.close(f"it ended: {_words(status)}")
+                return True
+        return False
+
+    def close(self) -> None:
+        for forkserver in self._of.values():
+            forkserver.close("the supervisor stops")
+
+
+def _words(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

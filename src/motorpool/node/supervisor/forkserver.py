@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from motorpool.node.supervisor.spawn import become
+from motorpool.node.supervisor.spawn import become, begin
 
 PACKET_BYTES_MAX = 1024 * 1024
 
@@ -75,18 +75,28 @@ def _fork(connection: socket.socket, module: ModuleType, request: dict[str, Any]
         os.close(reading)
         child = os.fork()
         if child == 0:
-            os.close(writing)
             connection.close()
+            _begin(request, writing)
             _run(module, request)
-        os.write(writing, str(child).encode())
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as answer:  # noqa: PTH123 - a descriptor
-        pid = answer.read()
+        said = answer.read().decode()
     os.waitpid(between, 0)
-    if not pid:
-        raise OSError("fork failed")
-    return int(pid)
+    if not said.isdigit():
+        raise OSError(said or "fork failed")
+    return int(said)
+
+
+def _begin(request: dict[str, Any], report: int) -> None:
+    """Reports the pid of the calling process once it can be signalled, or why it cannot be."""
+    try:
+        begin(request.get("groups") or ())
+    except OSError as error:
+        os.write(report, str(error).encode())
+        os._exit(1)
+    os.write(report, str(os.getpid()).encode())
+    os.close(report)
 
 
 def _run(module: ModuleType, request: dict[str, Any]) -> NoReturn:

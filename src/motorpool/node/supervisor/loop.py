@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from motorpool.node.supervisor import protocol
+from motorpool.node.supervisor.cgroups import Limits
 from motorpool.node.supervisor.connections import Answer, Connection
-from motorpool.node.supervisor.forks import ForkServer
+from motorpool.node.supervisor.datadir import DataDirectory
+from motorpool.node.supervisor.forks import ForkServers
+from motorpool.node.supervisor.groups import Groups
 from motorpool.node.supervisor.processes import Process
 from motorpool.node.supervisor.records import Record, boot_id, load
 from motorpool.node.supervisor.spawn import execute
 
 EARLY_EXITS_MAX = 256
-FORKSERVER_AGAIN_S = 60.0
 IDLE_S = 60.0  # with no process to own and nobody connected it has no business here
 WATCH_PERIOD_S = 0.5  # only for adopted processes on a system without pidfds
+TIDY_PERIOD_S = 0.1  # while control groups wait for their last processes to be gone
 
 
 class Supervisor:
@@ -34,8 +37,15 @@ class Supervisor:
         self._starting: dict[str, tuple[dict[str, Any], Process, list[Answer]]] = {}
         self._pids: dict[int, str] = {}
         self._early_exits: dict[int, int] = {}
-        self._forkservers: dict[str, ForkServer] = {}
+        self._forkservers = ForkServers(
+            self._run_dir, self.selector,
+            lambda id_, pid: self._started(id_, pid, forked=True),
+            lambda id_, reason: self._execute(id_, f"not forked, executed: {reason}"),
+        )  # fmt: skip
+        self._directory = DataDirectory(data_dir)
         self._unwatched: set[str] = set()
+        self._groups = Groups(data_dir)
+        self._untidy = False
         self._attached: dict[Connection, list[tuple[Process, Callable[[str, bytes], None]]]] = {}
         self._stopping: dict[str, float] | None = None
         self._idle_since = time.monotonic()
@@ -63,13 +73,21 @@ class Supervisor:
                 if self.selector.get_map().get(key.fd) == key:
                     key.data()
             self._on_time()
-        for forkserver in self._forkservers.values():
-            forkserver.close("the supervisor stops")
+        self._forkservers.close()
+        self._groups.close()
+        if self._stopping is not None:
+            self._directory.clear()
 
     def _is_done(self) -> bool:
         if self._processes or self._starting:
             return False
-        return self._stopping is not None or self._idle_since + IDLE_S <= time.monotonic()
+        if self._stopping is not None:
+            return True
+        idle = self._idle_since + IDLE_S <= time.monotonic()
+        if idle and self._directory.has_companions():
+            self._idle_since = time.monotonic()  # Somebody has to see to them.
+            return False
+        return idle
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -84,23 +102,29 @@ class Supervisor:
             self._stop({}, lambda _: None)
         self._reap()
 
-    def _timeout_s(self) -> float | None:
+    def _timeout_s(self) -> float:
         if self.connections or self._processes or self._starting:
             self._idle_since = time.monotonic()
             due = []
         else:
             due = [self._idle_since + IDLE_S]
-        due += [d for f in self._forkservers.values() if (d := f.next_deadline()) is not None]
+        due += [self._directory.next_look, *self._forkservers.deadlines()]
+        if self._untidy:
+            due.append(time.monotonic() + TIDY_PERIOD_S)
         if self._unwatched:
             due.append(time.monotonic() + WATCH_PERIOD_S)
         if self._stopping:
             due.append(min(self._stopping.values()))
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(due) - time.monotonic())
 
     def _on_time(self) -> None:
         now = time.monotonic()
-        for forkserver in list(self._forkservers.values()):
-            forkserver.check_deadlines(now)
+        if self._untidy:
+            self._untidy = self._groups.tidy()
+        self._forkservers.check_deadlines(now)
+        if self._directory.is_gone(now):
+            self._stop({}, lambda _: None)
+            self._directory.end_companions()
         for id_ in list(self._unwatched):
             if not self._records[id_].is_alive(self._records[id_].boot):
                 self._ended(id_, None)
@@ -117,13 +141,11 @@ class Supervisor:
         self._verbs[verb](request, answer)
 
     def _list(self, _: dict[str, Any], answer: Answer) -> None:
-        forkservers = [
-            {"module": f.module, "state": f.state, "reason": f.reason, "pid": f.pid}
-            for f in self._forkservers.values()
-        ]
         processes = [record.to_json() for record in self._records.values()]
         listed = {"version": protocol.VERSION, "pid": os.getpid()}
-        answer({"ok": {**listed, "processes": processes, "forkservers": forkservers}})
+        answer(
+            {"ok": {**listed, "processes": processes, "forkservers": self._forkservers.listed()}}
+        )
 
     def _start(self, request: dict[str, Any], answer: Answer) -> None:
         id_ = str(request["id"])
@@ -144,7 +166,8 @@ class Supervisor:
             record.pipe_path(stream).unlink(missing_ok=True)
         stdin, tty = bool(request.get("stdin")), bool(request.get("tty"))
         process = Process(record, self.selector, stdin=stdin, tty=tty)
-        self._starting[id_] = (request, process, [answer])
+        record.groups, unlimited = self._groups.make(id_, Limits.of(request.get("limits") or {}))
+        self._starting[id_] = (request | {"unlimited": unlimited}, process, [answer])
         if stdin or tty or not self._fork(id_, request, record):
             self._execute(id_, "")
 
@@ -153,13 +176,14 @@ class Supervisor:
         if not fork:
             return False
         try:
-            forkserver = self._forkserver(str(fork["module"]))
+            forkserver = self._forkservers.of(str(fork["module"]))
         except OSError as error:
             os.write(2, f"no fork server: {error}\n".encode())
             return False
         wanted = {
             "argv": fork["argv"], "env": request["env"], "cwd": request["cwd"],
             "stdout": str(record.pipe_path("stdout")), "stderr": str(record.pipe_path("stderr")),
+            "groups": record.groups,
         }  # fmt: skip
         return forkserver.request(id_, wanted)
 
@@ -172,10 +196,12 @@ class Supervisor:
                 request["argv"], request["env"], request["cwd"],
                 (record.pipe_path("stdout"), record.pipe_path("stderr")),
                 record.pipe_path("stdin") if process.input else None, process.terminal,
+                record.groups,
             )  # fmt: skip
         except (OSError, KeyError, TypeError, ValueError) as error:
             del self._starting[id_]
             process.close()
+            self._leave_groups(record)
             record.forget()
             number = error.errno if isinstance(error, OSError) else None
             for answer in answers:
@@ -184,33 +210,26 @@ class Supervisor:
         self._started(id_, pid, notice, forked=False)
 
     def _started(self, id_: str, pid: int, notice: str = "", *, forked: bool) -> None:
-        _, process, answers = self._starting.pop(id_)
+        request, process, answers = self._starting.pop(id_)
         process.started()
         process.record.note_start(pid, time.time(), forked=forked)
         self._records[id_] = process.record
         self._processes[id_] = process
         self._pids[pid] = id_
         for answer in answers:
-            answer({"ok": process.record.to_json(), "notice": notice})
+            answer(
+                {
+                    "ok": process.record.to_json(),
+                    "notice": notice,
+                    "unlimited": request["unlimited"],
+                }
+            )
         early = self._early_exits.pop(pid, None)
         # A living process only shares its number with an orphan that ended long ago.
         if early is not None and not process.record.start_ticks:
             self._ended(id_, early)
         elif self._stopping is not None:
             self._stop({}, lambda _: None)
-
-    def _forkserver(self, module: str) -> ForkServer:
-        known = self._forkservers.get(module)
-        if known is not None and (
-            known.state != "dead" or time.monotonic() - known.started_at < FORKSERVER_AGAIN_S
-        ):
-            return known
-        self._forkservers[module] = ForkServer(
-            module, self._run_dir, self.selector,
-            lambda id_, pid: self._started(id_, pid, forked=True),
-            lambda id_, reason: self._execute(id_, f"not forked, executed: {reason}"),
-        )  # fmt: skip
-        return self._forkservers[module]
 
     def _signal(self, request: dict[str, Any], answer: Answer) -> None:
         id_ = str(request["id"])
@@ -260,7 +279,7 @@ class Supervisor:
         answer({"ok": {}})
 
     def _warm(self, request: dict[str, Any], answer: Answer) -> None:
-        self._forkserver(str(request["module"]))
+        self._forkservers.of(str(request["module"]))
         answer({"ok": {}})
 
     def _stop(self, _: dict[str, Any], answer: Answer) -> None:
@@ -299,10 +318,8 @@ class Supervisor:
         if pid in self._pids:
             self._ended(self._pids[pid], status)
             return
-        for forkserver in self._forkservers.values():
-            if forkserver.pid == pid:
-                forkserver.close(f"it ended: {_words(status)}")
-                return
+        if self._forkservers.ended(pid, status):
+            return
         # Forked, and ended before the fork server could say its pid; or an orphan of a pod.
         self._early_exits[pid] = status
         while len(self._early_exits) > EARLY_EXITS_MAX:
@@ -316,13 +333,24 @@ class Supervisor:
         if self._stopping is not None:
             self._stopping.pop(id_, None)
         process.close()
+        record.oom_killed = self._leave_groups(record)
         exit_code = signal_number = None
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
             exit_code, signal_number = (code, None) if code >= 0 else (128 - code, -code)
-        record.note_exit(exit_code, signal_number, time.time())
+        try:
+            record.note_exit(exit_code, signal_number, time.time())
+        except OSError as error:  # A full disk, or none any more: who asks is told nevertheless.
+            os.write(2, f"the end of {id_} is not recorded: {error}\n".encode())
         for connection in list(self.connections):
             connection.send({"exited": record.to_json()})
+
+    def _leave_groups(self, record: Record) -> bool:
+        """True: the kernel has killed in them for want of memory."""
+        killed = self._groups.end(record.groups)
+        self._untidy = self._groups.tidy()
+        record.groups = []
+        return killed
 
     # Adoption.
 
@@ -340,6 +368,8 @@ class Supervisor:
                 self._watch(record)
             else:
                 self._ended(record.id, None)
+        alive = (process.record for process in self._processes.values())
+        self._groups.sweep([group for record in alive for group in record.groups])
 
     def _watch(self, record: Record) -> None:
         try:
@@ -358,8 +388,3 @@ class Supervisor:
             self._ended(record.id, None)
 
         self.selector.register(descriptor, selectors.EVENT_READ, ended)
-
-
-def _words(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"

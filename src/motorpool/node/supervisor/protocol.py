@@ -7,6 +7,8 @@ A request is ``{"seq": N, "do": VERB, ...}``; its answer ``{"seq": N, "ok": ...}
     start id argv env cwd       the record of the process; a known id answers with its record, so
           grace_s fork          a request may be repeated. With "fork" {"module", "argv"} it is
                                 forked where possible, and else executed ("notice" says why)
+          limits                {"cpu_milli", "cpu_request_milli", "memory_bytes"}: of its control
+                                group; "unlimited" says what could not be limited, and why
           stdin tty             with "stdin" its input is held open, with "tty" it has a terminal
     attach id                   this connection gets {"output": id, "stream": "stdout"|"stderr",
                                 "content": BASE64} for all that the process writes from now on

@@ -21,8 +21,8 @@ class Record:
     """One run of one container. *id* is ``UID/CONTAINER/N``."""
 
     __slots__ = (
-        "adopted", "boot", "exit_code", "finished_at", "forked", "grace_s", "id", "pid", "pods_dir",
-        "signal", "start_ticks", "started_at",
+        "adopted", "boot", "exit_code", "finished_at", "forked", "grace_s", "groups", "id",
+        "oom_killed", "pid", "pods_dir", "signal", "start_ticks", "started_at",
     )  # fmt: skip
 
     def __init__(self, pods_dir: Path, id_: str) -> None:
@@ -38,6 +38,8 @@ class Record:
         self.grace_s = 30.0
         self.forked = False
         self.adopted = False
+        self.groups: list[str] = []  # the directories of its control groups
+        self.oom_killed = False  # the kernel has killed in them for want of memory
 
     @property
     def directory(self) -> Path:

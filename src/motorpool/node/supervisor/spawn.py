@@ -1,6 +1,7 @@
 """How a pod process comes to life: its session, streams, directory and signals.
 
-`become` is shared with the fork server, so that an executed and a forked process differ in nothing.
+`begin` and `become` are shared with the fork server, so that an executed and a forked process
+differ in nothing.
 """
 
 import fcntl
@@ -11,18 +12,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from motorpool.node.supervisor.groups import join
+
+
+def begin(groups: Sequence[str]) -> None:
+    """Makes the calling process the leader of a new session, inside its control groups.
+
+    Raises OSError. Nobody may be told of the process before: signals go to its session.
+    """
+    join(groups)
+    os.setsid()
+
 
 def become(
     cwd: str, stdout: Path, stderr: Path, stdin: Path | None = None, terminal: int = -1
 ) -> None:  # fmt: skip
-    """Makes the calling process the leader of a new session on those streams. Raises OSError.
+    """Gives the calling process, which leads a session, its streams. Raises OSError.
 
     With *terminal*, a descriptor, that is its controlling terminal and all its streams.
 
     The pipes are opened for reading and writing: while the process holds a reader itself, its
     writes can wait but never fail.
     """
-    os.setsid()
     if terminal >= 0:
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         for target in (0, 1, 2):
@@ -51,6 +62,7 @@ def execute(
     outputs: tuple[Path, Path],
     stdin: Path | None = None,
     terminal: int = -1,
+    groups: Sequence[str] = (),
 ) -> int:
     """Starts a program and gives its pid. Raises OSError where it cannot be executed."""
     reading, writing = os.pipe()
@@ -58,6 +70,7 @@ def execute(
     if pid == 0:
         os.close(reading)
         try:
+            begin(groups)
             become(cwd, *outputs, stdin, terminal)
             _exec(argv, env)
         except OSError as error:

@@ -1,0 +1,1 @@
+"""Containers as podman's: `engine.PodmanEngine` over the REST socket of libpod."""
