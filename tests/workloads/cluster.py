@@ -10,6 +10,7 @@ import copy
 import itertools
 
 from motorpool.api.meta import key_of
+from motorpool.base.clock import now
 from motorpool.client import ObjectList
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Informers
@@ -104,14 +105,14 @@ class Cluster(MemoryClient):
         return super()._store(kind, obj, event_type)
 
 
-def context_of(client):
-    return Context(client, Informers(client), EventRecorder(client))
+def context_of(client, clock=now):
+    return Context(client, Informers(client), EventRecorder(client), clock=clock)
 
 
 @contextlib.asynccontextmanager
-async def running(client, *factories):
+async def running(client, *factories, clock=now):
     """Runs the controllers of *factories* with their informers until the block ends."""
-    context = context_of(client)
+    context = context_of(client, clock)
     controllers = [factory(context) for factory in factories]
     coroutines = [context.informers.run(), context.events.run(), *map(run, controllers)]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]

@@ -22,6 +22,7 @@ from motorpool.workloads.persistentvolumeclaim import reconcile as persistentvol
 from motorpool.workloads.replicaset import reconcile as replicaset
 from motorpool.workloads.scheduler import reconcile as scheduler
 from motorpool.workloads.serviceaccount import reconcile as serviceaccount
+from motorpool.workloads.tainteviction import reconcile as tainteviction
 
 CONTROLLERS: tuple[Callable[..., Controller], ...] = (
     deployment.controller,
@@ -36,6 +37,7 @@ CONTROLLERS: tuple[Callable[..., Controller], ...] = (
     namespace.controller,
     garbage.controller,
     clusterrole.controller,
+    tainteviction.controller,
 )
 """In the order in which an apply passes through them."""
 

@@ -102,12 +102,12 @@ async def test_failed_pods_are_replaced_and_gone_ones_too():
 
 async def test_a_node_that_fails_every_pod_is_not_flooded():
     client = Cluster(replica_set(replicas=1))
-    now = rfc3339(datetime.now(UTC))
-    async with running(client, controller):
+    moment = datetime.now(UTC)  # The same for all: a wait that is over would let a pod more in.
+    async with running(client, controller, clock=lambda: moment):
         for _ in range(20):
             await quiet(client)
             for each in client.all(core.POD):
-                metadata = {**each["metadata"], "creationTimestamp": now}
+                metadata = {**each["metadata"], "creationTimestamp": rfc3339(moment)}
                 client.set(core.POD, each, metadata=metadata, status={"phase": "Failed"})
 
     assert len(client.all(core.POD)) == 3

@@ -3,6 +3,9 @@ import pytest
 from motorpool.workloads.scheduler.fit import placement
 from motorpool.workloads.scheduler.resources import amounts, requests_of
 
+NO_VICTIMS = " preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+NOT_HELPFUL = " preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+
 
 def node(name="node1", *, allocatable=None, labels=None, **spec):
     allocatable = allocatable or {"cpu": "2", "memory": "4Gi", "pods": "110"}
@@ -31,7 +34,7 @@ def test_a_pod_that_fits_goes_to_the_first_node():
 def test_what_is_used_counts():
     assert placed(waiting({"cpu": "1"}), node(), used={"cpu": "1"}).node == "node1"
     assert placed(waiting({"cpu": "1"}), node(), used={"cpu": "1001m"}).message == (
-        "0/1 nodes are available: 1 Insufficient cpu."
+        "0/1 nodes are available: 1 Insufficient cpu." + NO_VICTIMS
     )
 
 
@@ -40,7 +43,7 @@ def test_every_lack_is_named():
 
     assert placed(pod, node(), used={"pods": "110"}).message == (
         "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, "
-        "1 Insufficient nvidia.com/gpu, 1 Too many pods."
+        "1 Insufficient nvidia.com/gpu, 1 Too many pods." + NOT_HELPFUL
     )
 
 
@@ -53,7 +56,7 @@ def test_a_taint_needs_a_toleration():
     soft = node(taints=[{"key": "gpu", "effect": "PreferNoSchedule"}])
 
     assert placed(waiting(), tainted).message == (
-        "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: yes}."
+        "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: yes}." + NOT_HELPFUL
     )
     assert placed(waiting(), soft).node == "node1"
     for toleration in (
@@ -68,7 +71,7 @@ def test_a_taint_needs_a_toleration():
 
 def test_a_cordoned_node_takes_nothing():
     assert placed(waiting(), node(unschedulable=True)).message == (
-        "0/1 nodes are available: 1 node(s) were unschedulable."
+        "0/1 nodes are available: 1 node(s) were unschedulable." + NOT_HELPFUL
     )
 
 
@@ -89,6 +92,8 @@ def required(operator, *values):
         ({"affinity": required("DoesNotExist")}, False),
         ({"affinity": required("Gt", "6")}, True),
         ({"affinity": required("Lt", "7")}, False),
+        ({"affinity": required("Gt", "-1")}, True),
+        ({"affinity": required("Gt", "many")}, False),
     ],
 )
 def test_node_selectors_and_required_affinity_are_kept(spec, fits):
@@ -98,4 +103,5 @@ def test_node_selectors_and_required_affinity_are_kept(spec, fits):
     if not fits:
         assert found.message == (
             "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+            + NOT_HELPFUL
         )

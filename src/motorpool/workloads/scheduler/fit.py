@@ -5,15 +5,20 @@ that runs is ever moved. A node is refused with reasons, never with a bare no, b
 is all that the user of a pending pod has.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from motorpool.api.meta import Object, at, labels_of, name_of
+from motorpool.api.tolerations import is_tolerated
 from motorpool.workloads.scheduler.resources import Amounts, amounts
 
 _HARD_EFFECTS = ("NoSchedule", "NoExecute")
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NO_VICTIMS = "No preemption victims found for incoming pod"
+_NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +36,58 @@ def placement(
     if not nodes:
         return Placement("", "no nodes available to schedule pods")
     reasons: Counter[str] = Counter()
+    preemption: Counter[str] = Counter()
     for node in sorted(nodes, key=name_of):
-        refusals = misfits(pod, needed, node, used.get(name_of(node), {}))
-        if not refusals:
+        refusal = misfit(pod, needed, node, used.get(name_of(node), {}))
+        if refusal is None:
             return Placement(name_of(node))
-        reasons.update(refusals)
-    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    return Placement("", f"0/{len(nodes)} nodes are available: {listed}.")
+        reasons.update(refusal.reasons)
+        preemption[_NO_VICTIMS if refusal.would_fit_alone else _NOT_HELPFUL] += 1
+    none = f"0/{len(nodes)} nodes are available"
+    return Placement("", f"{none}: {_listed(reasons)}. preemption: {none}: {_listed(preemption)}.")
 
 
-def misfits(pod: Object, needed: Amounts, node: Object, used: Amounts) -> list[str]:
-    """Why *node* cannot take *pod*; nothing where it can."""
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a node cannot take a pod."""
+
+    reasons: Sequence[str]
+    would_fit_alone: bool = False
+
+
+def misfit(pod: Object, needed: Amounts, node: Object, used: Amounts) -> Misfit | None:
+    """Why *node* cannot take *pod*; None where it can."""
     if at(node, "spec", "unschedulable") and not _tolerates(
         pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
-        return ["node(s) were unschedulable"]
+        return Misfit(["node(s) were unschedulable"])
     for taint in at(node, "spec", "taints", default=()):
         if taint.get("effect") in _HARD_EFFECTS and not _tolerates(pod, taint):
             value = taint.get("value") or ""
-            return [f"node(s) had untolerated taint {{{taint.get('key')}: {value}}}"]
+            return Misfit([f"node(s) had untolerated taint {{{taint.get('key')}: {value}}}"])
     if not _is_selected(pod, node):
-        return ["node(s) didn't match Pod's node affinity/selector"]
+        return Misfit(["node(s) didn't match Pod's node affinity/selector"])
     offered = amounts(at(node, "status", "allocatable") or at(node, "status", "capacity"))
     zero = Decimal(0)
-    return [
-        "Too many pods" if name == "pods" else f"Insufficient {name}"
+    short = [
+        name
         for name, value in sorted(needed.items())
         if value > 0 and value + used.get(name, zero) > offered.get(name, zero)
     ]
+    if not short:
+        return None
+    return Misfit(
+        ["Too many pods" if name == "pods" else f"Insufficient {name}" for name in short],
+        would_fit_alone=all(needed[name] <= offered.get(name, zero) for name in short),
+    )
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
 
 
 def _tolerates(pod: Object, taint: Object) -> bool:
-    for toleration in at(pod, "spec", "tolerations", default=()):
-        key, effect = toleration.get("key"), toleration.get("effect")
-        if effect and effect != taint.get("effect"):
-            continue
-        exists = toleration.get("operator") == "Exists"
-        if not key and exists:
-            return True
-        same = exists or (toleration.get("value") or "") == (taint.get("value") or "")
-        if key == taint.get("key") and same:
-            return True
-    return False
+    return is_tolerated(taint, at(pod, "spec", "tolerations", default=()))
 
 
 def _is_selected(pod: Object, node: Object) -> bool:
@@ -97,11 +112,15 @@ def _term_matches(term: Object, labels: Mapping[str, str], name: str) -> bool:
 
 
 def _is_more(value: str | None, values: Sequence[str]) -> bool:
-    return value is not None and value.isdigit() and int(value) > int(values[0])
+    return value is not None and _are_numbers(value, values) and int(value) > int(values[0])
 
 
 def _is_less(value: str | None, values: Sequence[str]) -> bool:
-    return value is not None and value.isdigit() and int(value) < int(values[0])
+    return value is not None and _are_numbers(value, values) and int(value) < int(values[0])
+
+
+def _are_numbers(value: str, values: Sequence[str]) -> bool:
+    return len(values) == 1 and all(_NUMBER.fullmatch(each) for each in (value, *values))
 
 
 _OPERATORS: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {

@@ -1,0 +1,1 @@
+"""Pods leave a node whose taint they do not tolerate."""
