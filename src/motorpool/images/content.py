@@ -5,6 +5,7 @@
     images/layers/HEX/           unpacked layers (`layer.py`)
     images/trees/HEX/            one read-only tree per manifest, hard links into layers
     images/leases/HEX.OWNER      this tree is in use; survives restarts of whoever wrote it
+    images/made/HEX              this manifest was built here and is at no registry
     images/ingest/               what is being written; renamed into place when whole
     images/locks/                flock files
 
@@ -12,7 +13,8 @@ Rules:
   1. What stands in blobs, layers and trees is whole: it was flushed, then renamed.
   2. Whoever adds holds `content` shared from before the first byte until the index names it;
      whoever sweeps holds it exclusively. So a sweep never meets half an image.
-  3. The same layer or tree is made by one process at a time, under its own lock.
+  3. A manifest's file is as young as the last use of its image.
+  4. The same layer or tree is made by one process at a time, under its own lock.
 """
 
 import fcntl
@@ -21,7 +23,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from motorpool.base.atomicfile import write_atomically
@@ -43,13 +45,15 @@ class Content:
         self.ingest = root / "ingest"
         self._blobs = root / "blobs" / "sha256"
         self._leases = root / "leases"
+        self._made = root / "made"
         self._locks = root / "locks"
 
     def prepare(self) -> None:
         """Makes the directories. Raises ImageError where that is not allowed."""
         try:
             for path in (
-                self._blobs, self.layers, self.trees, self.ingest, self._leases, self._locks,
+                self._blobs, self.layers, self.trees, self.ingest, self._leases, self._made,
+                self._locks,
             ):  # fmt: skip
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -153,9 +157,30 @@ class Content:
         if not owner or "/" in owner or owner.startswith("."):
             raise ValueError(f"'{owner}' cannot own a lease")
         write_atomically(self._lease_path(digest, owner), b"", sync=False)
+        self._note_use(digest)
 
     def release(self, digest: str, owner: str) -> None:
         self._lease_path(digest, owner).unlink(missing_ok=True)
+        self._note_use(digest)
+
+    def used_at(self, digest: str) -> float:
+        """When the image was last used, or came. Raises FileNotFoundError."""
+        return self._blob_path(digest).stat().st_mtime
+
+    def _note_use(self, digest: str) -> None:
+        with suppress(FileNotFoundError):
+            os.utime(self._blob_path(digest))
+
+    def note_made(self, digest: str, made: bool) -> None:
+        """Whether the image is only here. A store of an older version may lack the directory."""
+        path = self._made / digest.removeprefix("sha256:")
+        if made:
+            write_atomically(path, b"")
+        else:
+            path.unlink(missing_ok=True)
+
+    def is_made(self, digest: str) -> bool:
+        return (self._made / digest.removeprefix("sha256:")).exists()
 
     def owners(self) -> dict[str, list[str]]:
         """Digest -> who holds its tree."""
@@ -214,6 +239,7 @@ class Content:
             blobs.add(manifest.config.hex)
             layers.update(layer.hex for layer in manifest.layers)
         _remove_others(self.trees, kept)
+        _remove_others(self._made, kept)
         freed = _remove_others(self._blobs, blobs)
         freed += _remove_others(self.layers, layers)
         # Whoever holds one of these holds `content` too, so nobody does.

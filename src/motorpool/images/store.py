@@ -9,7 +9,7 @@ Rules:
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 
 from motorpool.images.build import Build
 from motorpool.images.cancellation import Cancellation
+from motorpool.images.collection import Collected, Stored, chosen
 from motorpool.images.content import Content
 from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
 from motorpool.images.layer import Limits
@@ -240,7 +241,9 @@ class ImageStore:
             try:
                 with Counter(name, manifest, progress) as counter:
                     push = Push(self.content, registry, counter.advance, cancelled)
-                    return push.run(manifest).digest
+                    digest = push.run(manifest).digest
+                self.content.note_made(manifest.digest, False)
+                return digest
             finally:
                 registry.close()
 
@@ -271,6 +274,7 @@ class ImageStore:
                 )
                 manifest = build.run(directory)
             self.content.add_tree(manifest, self._limits, cancelled)
+            self.content.note_made(manifest.digest, True)
             self.content.name(str(name), manifest.digest)
             return manifest.digest
 
@@ -314,6 +318,35 @@ class ImageStore:
         self.content.name(str(name), None)
         # While something is pulled nothing is freed: whoever comes next sweeps.
         return self.content.sweep() or 0
+
+    def collect(self, wanted_bytes: int, now: float) -> Collected:
+        """Removes images that nothing uses, until so much is free or none is left that may go."""
+        self.content.prepare()
+        names: dict[str, list[str]] = {}
+        for name, digest in self.content.references().items():
+            names.setdefault(digest, []).append(name)
+        owners = self.content.owners()
+        going = chosen((self._described(one, owners) for one in names), wanted_bytes, now)
+        gone = sorted(name for image in going for name in names[image.digest])
+        for name in gone:
+            self.content.name(name, None)
+        # Who took a lease meanwhile keeps the tree, and the name comes back with the next pull.
+        return Collected(gone, self.content.sweep() or 0)
+
+    def _described(self, digest: str, owners: Mapping[str, Sequence[str]]) -> Stored:
+        try:
+            layers = self.content.manifest(digest).layers
+            used_at = self.content.used_at(digest)
+        except FileNotFoundError:
+            return Stored(digest, 0.0, {})  # Only its name is left.
+        records = {layer.digest: self.content.layer(layer) for layer in layers}
+        return Stored(
+            digest,
+            used_at,
+            {name: record.unpacked_bytes for name, record in records.items() if record},
+            is_used=bool(owners.get(digest)),
+            is_only_here=self.content.is_made(digest),
+        )
 
     def _ready(self, name: Reference) -> Tree | None:
         """What needs no work. Not in `_threads`, where slow pulls may be before it."""
