@@ -5,6 +5,7 @@ it starts it with empty caches.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -14,10 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from motorpool.api.kinds import Kind
     from motorpool.client.http import HttpClient
     from motorpool.client.kubeconfig import Access
 
 LEASE_NAME = "motorpool-operator"
+KINDS_CHECKED_S = 60.0
+
+
+class _Changed(Exception):
+    """The controllers begin anew, with what the cluster serves now."""
 
 
 class OperatorFailed(Exception):
@@ -34,6 +41,7 @@ class Options:
     context: str = ""
     namespace: str = "redhat-ods-applications"
     identity: str = ""
+    oci_mode: str = "auto"
 
 
 def run(options: Options, on_leading: Callable[[str], None]) -> None:
@@ -85,7 +93,9 @@ async def _lead(access: "Access", options: Options, on_leading: Callable[[str], 
 
         async def work() -> None:
             on_leading(identity)
-            await _work(client, options)
+            while True:
+                with contextlib.suppress(_Changed):
+                    await _work(client, options)
 
         await election.lead(work)
 
@@ -93,15 +103,60 @@ async def _lead(access: "Access", options: Options, on_leading: Callable[[str], 
 async def _work(client: "HttpClient", options: Options) -> None:
     from motorpool.controllers import controllers
     from motorpool.loop import runner
+    from motorpool.loop.cluster import Cluster
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
+    from motorpool.loop.kinds import LiveKinds
     from motorpool.loop.runner import Context, Settings
 
     informers, events = Informers(client), EventRecorder(client)
-    settings = Settings(namespace=options.namespace)
-    context = Context(client=client, informers=informers, events=events, settings=settings)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(informers.run(), name="informers")
-        tasks.create_task(events.run(), name="events")
-        for controller in controllers(context):
-            tasks.create_task(runner.run(controller), name=controller.name)
+    cluster = Cluster.of_version(await client.version())
+    settings = Settings(namespace=options.namespace, cluster=cluster, oci_mode=options.oci_mode)
+    served = await served_kinds(client)
+    context = Context(
+        client=client,
+        informers=informers,
+        events=events,
+        settings=settings,
+        kinds=LiveKinds(served),
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(informers.run(), name="informers")
+            tasks.create_task(events.run(), name="events")
+            for controller in controllers(context):
+                tasks.create_task(runner.run(controller), name=controller.name)
+            tasks.create_task(_watch_kinds(client, served), name="kinds")
+    except* _Changed as group:
+        raise _Changed from group
+
+
+async def served_kinds(client: "HttpClient") -> "list[Kind]":
+    """Which of the kinds that not every cluster has are served here."""
+    from motorpool.controllers.inferenceservice.childkinds import OPTIONAL
+
+    found = []
+    for kind in OPTIONAL:
+        resources = await client.resources(kind.group, kind.version)
+        if any(resource.get("name") == kind.plural for resource in resources):
+            found.append(kind)
+    return found
+
+
+async def _watch_kinds(client: "HttpClient", served: "list[Kind]") -> None:
+    """Raises _Changed once the cluster serves others of these kinds."""
+    import structlog
+
+    from motorpool.api.errors import ApiError
+
+    log = structlog.get_logger(__name__)
+    while True:
+        await asyncio.sleep(KINDS_CHECKED_S)
+        try:
+            now = await served_kinds(client)
+        except (ApiError, OSError) as error:
+            log.warning("the served kinds cannot be read", error=str(error))
+            continue
+        if now != served:
+            log.info("other kinds are served now, beginning anew", kinds=[str(k) for k in now])
+            raise _Changed

@@ -14,6 +14,8 @@ from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.conditions import condition_of
 from motorpool.api.errors import Invalid
 from motorpool.api.meta import ObjectKey, copy_of
+from motorpool.api.networking import INGRESS
+from motorpool.api.route import ROUTE
 from motorpool.apiserver.app import build_app
 from motorpool.apiserver.authentication import ADMIN, TokenAuthenticator
 from motorpool.apiserver.certificates import ensure_certificates
@@ -24,10 +26,12 @@ from motorpool.apiserver.serve import serve
 from motorpool.base.clock import now
 from motorpool.client.http import HttpClient
 from motorpool.controllers.inferenceservice.reconcile import controller
+from motorpool.controllers.route.reconcile import controller as route_controller
 from motorpool.controllers.servingruntime.install import install
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Informers
-from motorpool.loop.runner import Context, run
+from motorpool.loop.kinds import LiveKinds
+from motorpool.loop.runner import Context, Settings, run
 from motorpool.store import Store
 from tests.controllers.inferenceservice.objects import APPLICATIONS, NAMESPACE, isvc
 
@@ -77,10 +81,14 @@ async def fill(client):
 
 
 @contextlib.asynccontextmanager
-async def turning(client):
+async def turning(client, *, kinds=(), others=()):
+    """The controller, and what else is to turn; *kinds* are served beside the usual ones."""
     informers, events = Informers(client), EventRecorder(client)
-    made = controller(Context(client, informers, events))
-    tasks = [asyncio.ensure_future(one) for one in (informers.run(), run(made), events.run())]
+    settings = Settings(base_domain="example.com", https_port=8443)
+    context = Context(client, informers, events, settings, kinds=LiveKinds(kinds))
+    made = controller(context)
+    running = [informers.run(), run(made), events.run(), *(run(one(context)) for one in others)]
+    tasks = [asyncio.ensure_future(one) for one in running]
     try:
         yield made
     finally:
@@ -176,6 +184,29 @@ async def test_replicas_that_are_left_to_the_user_stay_as_scaled(client):
         await settled(client)
         await made.reconcile(KEY)
         assert await deployed(client, lambda deployment: deployment["spec"]["replicas"] == 3)
+
+
+async def test_an_exposed_service_has_a_route_and_its_url(client):
+    wanted = stored(isvc())
+    wanted["metadata"]["labels"] = {"networking.kserve.io/visibility": "exposed"}
+    async with turning(client, kinds=[ROUTE, INGRESS], others=[route_controller]) as made:
+        await client.create(serving.INFERENCE_SERVICE, wanted)
+        await until(lambda: deployed(client))
+        deployment = await client.get(DEPLOYMENT, NAMESPACE, "resnet-predictor")
+        await client.replace_status(DEPLOYMENT, deployment, READY)
+
+        async def url():
+            obj = await client.get(serving.INFERENCE_SERVICE, *KEY)
+            ready = (condition_of(obj, "Ready") or {}).get("status") == "True"
+            return obj["status"]["url"] if ready else ""
+
+        async def is_known():
+            return await url() == f"https://resnet-{NAMESPACE}.apps.example.com:8443"
+
+        await until(is_known)
+        before = await settled(client)
+        await made.reconcile(KEY)
+        assert await revision(client) == before
 
 
 async def test_a_mistake_is_refused_at_admission(client):

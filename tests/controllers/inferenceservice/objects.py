@@ -1,14 +1,19 @@
 """The objects that these tests start from."""
 
+from dataclasses import replace
 from typing import Any
 
 from motorpool.api import serving
+from motorpool.controllers.inferenceservice.admission import admit
 from motorpool.controllers.inferenceservice.config import config_of
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state
+from motorpool.controllers.inferenceservice.modelimages import AUTO, ImageModes
+from motorpool.controllers.inferenceservice.names import COMPONENTS
 from motorpool.controllers.inferenceservice.runtime import selected
-from motorpool.controllers.inferenceservice.storage import storage_secret_name
+from motorpool.controllers.inferenceservice.storagespec import storage_secret_name
 from motorpool.controllers.servingruntime.configuration import config_map
 from motorpool.controllers.servingruntime.install import catalogue, shipped_runtimes
+from motorpool.loop.cluster import Cluster
 
 NAMESPACE = "ai-demo"
 APPLICATIONS = "redhat-ods-applications"
@@ -66,6 +71,15 @@ def configuration() -> dict[str, Any]:
     return config_map(APPLICATIONS)
 
 
+def image_modes(document: dict[str, Any]) -> ImageModes:
+    """Of a document that is no object: what the cluster is, and what was asked of the operator."""
+    return ImageModes(
+        cluster=Cluster.of_version(document),
+        asked=document.get("ociMode", AUTO),
+        present=document.get("present", AUTO),
+    )
+
+
 def children(documents: list[dict[str, Any]], **inputs: Any) -> list[dict[str, Any]]:
     """What a set of documents asks for, decided as the controller does. Raises Refusal."""
 
@@ -79,16 +93,24 @@ def children(documents: list[dict[str, Any]], **inputs: Any) -> list[dict[str, A
     (config,) = of_kind("ConfigMap") or [configuration()]
     secrets = {secret["metadata"]["name"]: secret for secret in of_kind("Secret")}
     (account,) = of_kind("ServiceAccount") or [None]
+    settings = config_of(config)
+    if of_kind("Cluster"):
+        settings = replace(settings, agent=replace(settings.agent, is_possible=True))
+    admit(wanted, settings)
     chosen = None
     if "model" in wanted["spec"]["predictor"]:
         chosen = selected(wanted, of_kind("ServingRuntime"), of_kind("ClusterServingRuntime"))
-    settings = config_of(config)
+    modes = [image_modes(document) for document in of_kind("Cluster")]
     settled = Inputs(
         runtime=chosen,
         config=settings,
         storage_secret=secrets.get(storage_secret_name(wanted, settings)),
-        account=account,
+        accounts=dict.fromkeys(COMPONENTS, account) if account else {},
         secrets=secrets,
+        storage_containers=of_kind("ClusterStorageContainer"),
+        modes=dict.fromkeys(COMPONENTS, modes[0]) if modes else {},
+        served=frozenset(kind for document in of_kind("Cluster")
+                         for kind in document.get("serves", ())),
         **inputs,
-    )
+    )  # fmt: skip
     return desired_state(wanted, settled)

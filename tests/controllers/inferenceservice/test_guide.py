@@ -1,17 +1,12 @@
 """Every InferenceService and ServingRuntime of the guides is accepted and becomes its children."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from motorpool.api import schema, scheme, structural
 from motorpool.api.kubernetestypes import of as schema_of
+from tests import guides
 from tests.controllers.inferenceservice.objects import children, runtime, shipped
 
-MANIFESTS = Path(__file__).parents[4] / "shared" / "guide" / "manifests"
-NEIGHBOUR = Path(__file__).parents[5] / "shared" / "guide" / "manifests"
-FOLDER = MANIFESTS if MANIFESTS.is_dir() else NEIGHBOUR
 GROUP = "serving.kserve.io"
 CONNECTION = {
     "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "storage-config"},
@@ -20,14 +15,12 @@ CONNECTION = {
 
 
 def objects_of(path):
-    documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
-    items = [item for d in documents for item in (d["items"] if d["kind"] == "List" else [d])]
-    return [item for item in items if item["apiVersion"].startswith(GROUP)]
+    return [obj for obj in guides.objects_of(path) if obj["apiVersion"].startswith(GROUP)]
 
 
-CASES = [path for path in sorted(FOLDER.glob("*.yaml")) if objects_of(path)]
+CASES = [path for path in sorted(guides.FOLDER.glob("*.yaml")) if objects_of(path)]
 
-pytestmark = pytest.mark.skipif(not CASES, reason="the guides' manifests are not here")
+pytestmark = guides.needed
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

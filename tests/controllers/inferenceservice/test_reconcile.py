@@ -11,10 +11,14 @@ from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.conditions import condition_of
 from motorpool.api.errors import Invalid
 from motorpool.api.meta import ObjectKey, copy_of, key_of
+from motorpool.api.scheme import by_kind
+from motorpool.controllers.inferenceservice.childkinds import SCALED_OBJECT
 from motorpool.controllers.inferenceservice.reconcile import controller
+from motorpool.loop.cluster import Cluster
 from motorpool.loop.events import EventRecorder
 from motorpool.loop.informer import Informers
-from motorpool.loop.runner import Context, run
+from motorpool.loop.kinds import LiveKinds
+from motorpool.loop.runner import Context, Settings, run
 from tests.controllers.inferenceservice.objects import (
     APPLICATIONS,
     NAMESPACE,
@@ -37,12 +41,19 @@ READY = {
 class World:
     """A running controller, and the deeds of everyone else."""
 
-    def __init__(self, *objects):
-        self.client = MemoryClient(configuration(), *objects)
+    def __init__(self, *objects, settings=None, kinds=(), config=None):
+        self.client = MemoryClient(config or configuration(), *objects)
         self._moment = datetime(2026, 1, 1, tzinfo=UTC)
         informers = Informers(self.client)
         events = EventRecorder(self.client)
-        context = Context(self.client, informers, events, clock=self._clock)
+        context = Context(
+            self.client,
+            informers,
+            events,
+            settings or Settings(),
+            self._clock,
+            LiveKinds(kinds),
+        )
         self.controller = controller(context)
         self._running = [informers.run(), run(self.controller), events.run()]
 
@@ -358,3 +369,130 @@ def args_of(deployment):
 
 def image_of(deployment):
     return deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+def storage_container(image):
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ClusterStorageContainer",
+        "metadata": {"name": "acme"},
+        "spec": {
+            "container": {"name": "fetch", "image": image},
+            "supportedUriFormats": [{"prefix": "s3://"}],
+        },
+    }
+
+
+async def test_a_storage_container_that_comes_or_goes_is_followed_at_once():
+    downloading = isvc(model={"storageUri": "s3://models/resnet"})
+    async with World(downloading, shipped("kserve-ovms")).turning() as world:
+
+        def image():
+            pod = (world.child(DEPLOYMENT) or {"spec": {"template": {"spec": {}}}})["spec"]
+            (container,) = pod["template"]["spec"].get("initContainers") or [{"image": ""}]
+            return container["image"]
+
+        await world.until(lambda: image() == "kserve/storage-initializer:latest")
+        await world.client.create(serving.CLUSTER_STORAGE_CONTAINER, storage_container("acme:1"))
+        await world.until(lambda: image() == "acme:1")
+        assert await world.reconciled_again() == []
+        await world.client.delete(serving.CLUSTER_STORAGE_CONTAINER, "", "acme")
+        await world.until(lambda: image() == "kserve/storage-initializer:latest")
+
+
+def containers_of(deployment):
+    return [container["name"] for container in deployment["spec"]["template"]["spec"]["containers"]]
+
+
+async def test_an_upgrade_of_the_cluster_rolls_no_modelcar():
+    old = Settings(cluster=Cluster.of_version({"gitVersion": "v1.30.1"}))
+    async with World(isvc(), shipped("kserve-ovms"), settings=old).turning() as world:
+        await world.until(lambda: world.child(DEPLOYMENT))
+        await world.settled()
+        there = world.child(DEPLOYMENT)
+        assert containers_of(there) == ["kserve-container", "modelcar"]
+    new = Settings(cluster=Cluster.of_version({"gitVersion": "v1.36.0"}))
+    async with World(world.isvc(), shipped("kserve-ovms"), there, settings=new).turning() as world:
+        await world.until(lambda: world.condition()[0] == "False")
+        await world.settled()
+        assert containers_of(world.child(DEPLOYMENT)) == ["kserve-container", "modelcar"]
+
+
+def failing_pod(field, name, state):
+    def add(deployment):
+        statuses = {field: [{"name": name, "image": "server:1", "state": state}]}
+        return pod_of(deployment, ready=False, **statuses)
+
+    return add
+
+
+FAILURES = {
+    "RuntimeNotRecognized": ([isvc(model={"runtime": "gone"})], None, "waiting for runtime gone"),
+    "RuntimeDisabled": (
+        [isvc(model={"runtime": "server"}), runtime(disabled=True)], None, "set its spec.disabled",
+    ),
+    "NoSupportingRuntime": ([isvc(model={"modelFormat": {"name": "x"}}), runtime()], None,
+                            "create a ServingRuntime for it"),
+    "InvalidPredictorSpec": (
+        [isvc(model={"storageUri": "ftp://a"}), runtime()], None, "is not supported: use one of",
+    ),
+    "ModelLoadFailed": (
+        [isvc(model={"storageUri": "s3://a/b"}), runtime()],
+        failing_pod("initContainerStatuses", "storage-initializer",
+                    {"terminated": {"exitCode": 1, "message": "no such bucket a"}}),
+        "no such bucket a; check storageUri and its credentials",
+    ),
+    "RuntimeUnhealthy": (
+        [isvc(), runtime()],
+        failing_pod("containerStatuses", "kserve-container",
+                    {"waiting": {"reason": "ErrImagePull", "message": "server:1: not found"}}),
+        "check the image of the ServingRuntime",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+async def test_each_failure_is_in_condition_model_status_and_event(reason):
+    objects, fails, text = FAILURES[reason]
+    async with World(*objects).turning() as world:
+        if fails is not None:
+            await world.until(lambda: world.child(DEPLOYMENT))
+            await world.client.create(core.POD, fails(world.child(DEPLOYMENT)))
+        await world.until(lambda: world.condition() == ("False", reason))
+        await world.until(lambda: world.events() == [("Warning", reason)])
+        status = world.isvc()["status"]
+        for kind in ("Ready", "PredictorReady"):
+            assert text in condition_of({"status": status}, kind)["message"]
+        model = status["modelStatus"]
+        blocked = fails is not None
+        assert model["transitionStatus"] == ("BlockedByFailedLoad" if blocked else "InvalidSpec")
+        assert model["states"]["targetModelState"] == "FailedToLoad"
+        assert model["lastFailureInfo"]["reason"] == reason
+        assert await world.reconciled_again() == []
+
+
+async def test_a_change_to_keda_takes_the_other_autoscaler_away_first_and_back():
+    keda = {"serving.kserve.io/autoscalerClass": "keda"}
+    async with World(isvc(), runtime(), kinds=[SCALED_OBJECT]).turning() as world:
+        autoscaler = by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
+        await world.until(lambda: world.child(autoscaler))
+        before = len(world.client.writes)
+        await world.edit(serving.INFERENCE_SERVICE, "resnet",
+                         lambda obj: obj["metadata"].update(annotations=keda))  # fmt: skip
+        await world.until(lambda: world.child(SCALED_OBJECT))
+        writes = [
+            line for line in world.client.writes[before:] if "Autosc" in line or "Sca" in line
+        ]
+        assert writes == [
+            "delete HorizontalPodAutoscaler resnet-predictor",
+            "apply ScaledObject resnet-predictor",
+        ]
+        assert await world.reconciled_again() == []
+
+
+async def test_keda_that_is_not_installed_is_told():
+    wanted = isvc()
+    wanted["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": "keda"}
+    async with World(wanted, runtime()).turning() as world:
+        await world.until(lambda: world.condition() == ("False", "AutoscalerNotSupported"))
+        await world.until(lambda: world.events() == [("Warning", "AutoscalerNotSupported")])

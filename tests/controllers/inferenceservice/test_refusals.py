@@ -3,8 +3,8 @@
 import pytest
 
 from motorpool.controllers.inferenceservice.config import config_of
+from motorpool.controllers.inferenceservice.modelimages import pull_policy
 from motorpool.controllers.inferenceservice.refusal import Refusal
-from motorpool.controllers.inferenceservice.storage import pull_policy
 from tests.controllers.inferenceservice.objects import children, configuration, isvc, runtime
 
 

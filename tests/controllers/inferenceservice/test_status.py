@@ -1,5 +1,7 @@
 """The status that children give, in values."""
 
+from dataclasses import replace
+
 import pytest
 
 from motorpool.api.conditions import condition_of
@@ -13,6 +15,7 @@ from motorpool.controllers.inferenceservice.status import (
     refused,
     stopped,
 )
+from motorpool.loop.cluster import Cluster
 from tests.controllers.inferenceservice.objects import NOW, configuration, isvc, runtime
 
 CONFIG = config_of(configuration())
@@ -245,6 +248,60 @@ def test_a_download_under_way_is_loading():
     assert status["modelStatus"]["states"]["targetModelState"] == "Loading"
 
 
+def of_revision(pod, revision):
+    pod["metadata"]["labels"] = {"pod-template-hash": revision}
+    return pod
+
+
+def test_a_failure_stays_while_its_download_is_tried_again():
+    failure = ended(1, "no such bucket", name="storage-initializer")
+    failed = of_revision(pod(initContainerStatuses=failure), "abc")
+    before = status_of(STARTING, [failed])
+    info = before["modelStatus"]["lastFailureInfo"]
+    assert (info["message"], info["modelRevisionName"]) == ("no such bucket", "abc")
+    wanted = {**isvc(), "status": before}
+    running = [{"name": "storage-initializer", "state": {"running": {}}}]
+    again = of_revision(pod("q", created=LATER, initContainerStatuses=running), "abc")
+    for pods, target in (([again], "Loading"), ([], "Pending")):
+        status = status_of(STARTING, pods, wanted)["modelStatus"]
+        assert status["lastFailureInfo"] == info
+        assert status["states"]["targetModelState"] == target
+        assert status["transitionStatus"] == "InProgress"
+
+
+def test_a_failure_goes_once_the_model_is_loaded_or_another_revision_is_tried():
+    failed = of_revision(pod(initContainerStatuses=ended(1, "x", name="storage-initializer")), "a")
+    wanted = {**isvc(), "status": status_of(STARTING, [failed])}
+    loaded = status_of(READY, [of_revision(pod(ready=True), "a")], wanted)
+    other = status_of(STARTING, [of_revision(pod("q", created=LATER), "b")], wanted)
+    assert "lastFailureInfo" not in loaded["modelStatus"]
+    assert "lastFailureInfo" not in other["modelStatus"]
+
+
+def test_an_image_without_a_model_is_told_by_its_init_container():
+    checked = pod(initContainerStatuses=ended(1, "a/b:1 holds nothing", name="modelcar-init"))
+    status = status_of(STARTING, [checked])
+    found = condition_of({"status": status}, "PredictorReady")
+    assert found["reason"] == "ModelLoadFailed"
+    assert "a/b:1 holds nothing; check spec.predictor.model.storageUri" in found["message"]
+    loading = [{"name": "modelcar-init", "state": {"running": {}}}]
+    states = status_of(STARTING, [pod(initContainerStatuses=loading)])["modelStatus"]["states"]
+    assert states["targetModelState"] == "Loading"
+
+
+def test_a_cluster_that_may_not_mount_images_is_told_where_one_is_mounted():
+    old = Cluster.of_version({"gitVersion": "v1.33.1"})
+    mounting = deployment(*READY)
+    volumes = [{"name": "mnt-models", "image": {"reference": "a/b:1"}}]
+    mounting["spec"] = {"template": {"spec": {"containers": [], "volumes": volumes}}}
+    seen = Observed(deployments={"predictor": mounting}, cluster=old)
+    status = observed_status(isvc(), seen, CONFIG, NOW)
+    found = condition_of({"status": status}, "OciImageVolumeCompatible")
+    assert (found["status"], found["reason"]) == ("False", "ImageVolumeAlpha")
+    assert found["severity"] == "Info", "it does not keep the service from being Ready"
+    assert condition(status_of(READY, cluster=old), "OciImageVolumeCompatible") == (None, "")
+
+
 def test_the_newest_pod_speaks_and_one_that_goes_is_not_asked():
     crashed = pod("old", containerStatuses=ended(1, "boom"))
     newer = pod("new", created=LATER)
@@ -313,3 +370,26 @@ def test_what_has_no_effect_is_listed():
     for text in ("not authenticated", "spec.predictor.logger", "scaleMetric, maxReplicas"):
         assert text in found["message"]
     assert condition(status, "Ready") == ("True", "")
+
+
+def test_a_service_that_is_scaled_to_zero_is_not_ready_though_its_deployment_is_available():
+    idle = deployment(*READY)
+    idle["spec"] = {"replicas": 0}
+    idle["metadata"] = {"name": "resnet-predictor"}
+    found = component_condition("predictor", idle)
+    assert (found["status"], found["reason"]) == ("False", "ScaledToZero")
+    assert "scale Deployment resnet-predictor up" in found["message"]
+
+
+def test_a_logger_and_a_batcher_are_listed_only_where_no_agent_can_run():
+    logged = isvc(logger={"mode": "all"}, batcher={})
+    stored = isvc(logger={"mode": "all", "storage": {"path": "x"}})
+    on_a_cluster = replace(CONFIG, agent=replace(CONFIG.agent, is_possible=True))
+    for wanted, config, text in (
+        (logged, CONFIG, "spec.predictor.logger: requests are not logged"),
+        (logged, on_a_cluster, None),
+        (stored, on_a_cluster, "spec.predictor.logger.storage: requests are not logged"),
+    ):
+        status = status_of(READY, wanted=wanted, config=config)
+        found = condition_of({"status": status}, "FieldsIgnored")
+        assert (found is None) if text is None else (text in found["message"])

@@ -88,16 +88,16 @@ def test_what_comes_from_the_catalogue_takes_no_model_from_the_seven():
     installed = [r for r in catalogue() if r["metadata"]["name"] in CLUSTER_WIDE]
     assert len(installed) == len(CLUSTER_WIDE)
     names = {name for name, _ in selected_by_itself(installed)}
-    assert names == {"sklearn", "xgboost", "lightgbm"}
+    assert names == {"sklearn", "xgboost", "lightgbm", "pmml"}
     assert not names & {name for name, _ in selected_by_itself(shipped_runtimes())}
 
 
 async def test_a_second_install_writes_nothing():
     client = MemoryClient()
     await install(client, NAMESPACE, cluster_runtimes=True)
-    assert len(client.writes) == 19
+    assert len(client.writes) == 20
     await install(client, NAMESPACE, cluster_runtimes=True)
-    assert len(client.writes) == 19
+    assert len(client.writes) == 20
 
 
 async def test_without_cluster_runtimes_they_must_be_copied():

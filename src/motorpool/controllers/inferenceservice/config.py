@@ -14,7 +14,7 @@ from motorpool.controllers.inferenceservice.refusal import INVALID_CONFIGURATION
 
 NAME = "inferenceservice-config"
 KEYS = ("deploy", "ingress", "storageInitializer", "credentials", "inferenceService",
-        "security", "service")  # fmt: skip
+        "security", "service", "autoscaler", "agent", "logger")  # fmt: skip
 
 CLUSTER_DOMAIN = "svc.cluster.local"
 DOMAIN_TEMPLATE = "{{ .Name }}-{{ .Namespace }}.{{ .IngressDomain }}"
@@ -30,15 +30,40 @@ class Initializer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """The container that logs and batches requests."""
+
+    is_possible: bool = False  # whether its image can run here; nothing that is configured
+    image: str = "kserve/agent:latest"
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    default_url: str = "http://default-broker"
+    ca_bundle: str = ""
+    ca_file: str = ""
+    skips_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
+    agent: AgentConfig = field(default_factory=AgentConfig)
     deployment_mode: str = "Standard"
     rollout: Mapping[str, str] = field(default_factory=dict)
     ingress_enabled: bool = True
     ingress_domain: str = "example.com"
     domain_template: str = DOMAIN_TEMPLATE
     url_scheme: str = "http"
+    ingress_class: str | None = None
+    gateway_api: bool = False
+    gateway: str = "kserve/kserve-ingress-gateway"
+    more_domains: tuple[str, ...] = ()
+    path_template: str = ""
+    route_timeouts: bool = True
     initializer: Initializer = field(default_factory=Initializer)
     oci_enabled: bool = True
+    oci_mode: str = ""  # "" leaves it to the cluster's version
+    modelcar_cpu: str = "10m"
+    modelcar_memory: str = "15Mi"
+    modelcar_uid: int | None = None
     storage_secret: str = "storage-config"
     secret_annotation: str = "serving.kserve.io/storageSecretName"
     gcs_file: str = "gcloud-application-credentials.json"
@@ -51,6 +76,8 @@ class Config:
     disallowed_annotations: tuple[str, ...] = ()
     automount_token: bool = False
     headless: bool = False
+    scale_up_window_s: int = 0
+    scale_down_window_s: int = 300
 
 
 def config_of(config_map: Object | None) -> Config:
@@ -58,14 +85,16 @@ def config_of(config_map: Object | None) -> Config:
     data = {key: _document(config_map, key) for key in KEYS}
     deploy, ingress, storage = data["deploy"], data["ingress"], data["storageInitializer"]
     return Config(
+        agent=_agent(data["agent"], data["logger"]),
         deployment_mode=normalized_mode(str(deploy.get("defaultDeploymentMode") or "Standard")),
         rollout=at(deploy, "deploymentRolloutStrategy", "defaultRollout", default={}),
         ingress_enabled=not ingress.get("disableIngressCreation", False),
         ingress_domain=str(ingress.get("ingressDomain") or "example.com"),
         domain_template=str(ingress.get("domainTemplate") or DOMAIN_TEMPLATE),
         url_scheme=str(ingress.get("urlScheme") or "http"),
+        **_gateway(ingress),
         initializer=_initializer(storage),
-        oci_enabled=bool(storage.get("enableModelcar", True)),
+        **_images(storage),
         **_credentials(data["credentials"]),
         ca_bundle=str(storage.get("caBundleConfigMapName") or ""),
         ca_mount_path=str(storage.get("caBundleVolumeMountPath") or "/etc/ssl/custom-certs"),
@@ -75,6 +104,10 @@ def config_of(config_map: Object | None) -> Config:
         ),
         automount_token=bool(data["security"].get("autoMountServiceAccountToken", False)),
         headless=bool(data["service"].get("serviceClusterIPNone", False)),
+        scale_up_window_s=_seconds(data["autoscaler"], "scaleUpStabilizationWindowSeconds", 0),
+        scale_down_window_s=_seconds(
+            data["autoscaler"], "scaleDownStabilizationWindowSeconds", 300
+        ),
     )
 
 
@@ -113,6 +146,60 @@ def _credentials(source: Mapping[str, Any]) -> dict[str, Any]:
         "s3": s3,
         "s3_access_key": s3.get("s3AccessKeyIDName") or defaults.s3_access_key,
         "s3_secret_key": s3.get("s3SecretAccessKeyName") or defaults.s3_secret_key,
+    }
+
+
+def _gateway(ingress: Mapping[str, Any]) -> dict[str, Any]:
+    name = ingress.get("ingressClassName")
+    return {
+        "ingress_class": None if name is None else str(name),
+        "gateway_api": bool(ingress.get("enableGatewayApi", False)),
+        "gateway": str(ingress.get("kserveIngressGateway") or Config().gateway),
+        "more_domains": tuple(ingress.get("additionalIngressDomains") or ()),
+        "path_template": str(ingress.get("pathTemplate") or ""),
+        "route_timeouts": not ingress.get("disableHTTPRouteTimeout", False),
+    }
+
+
+def _agent(agent: Mapping[str, Any], logger: Mapping[str, Any]) -> AgentConfig:
+    defaults, resources = AgentConfig(), _resources(agent)
+    return AgentConfig(
+        image=str(agent.get("image") or defaults.image),
+        requests=resources.get("requests", {}),
+        limits=resources.get("limits", {}),
+        default_url=str(logger.get("defaultUrl") or defaults.default_url),
+        ca_bundle=str(logger.get("caBundle") or ""),
+        ca_file=str(logger.get("caCertFile") or ""),
+        skips_tls=bool(logger.get("tlsSkipVerify", False)),
+    )
+
+
+def _seconds(source: Mapping[str, Any], field_name: str, default: int) -> int:
+    text = str(source.get(field_name, default))
+    if not text.isdigit():
+        raise Refusal(
+            INVALID_CONFIGURATION,
+            f"ConfigMap {NAME}: autoscaler.{field_name} must be a number: correct it",
+        )
+    return int(text)
+
+
+def _images(storage: Mapping[str, Any]) -> dict[str, Any]:
+    """How models that are images are served. A mode that is set switches them on, too."""
+    switches = [storage[key] for key in ("enableModelcar", "enableOciModelSupport")
+                if key in storage]  # fmt: skip
+    defaults, uid = Config(), storage.get("uidModelcar")
+    if uid is not None and not str(uid).isdigit():
+        raise Refusal(
+            INVALID_CONFIGURATION,
+            f"ConfigMap {NAME}: storageInitializer.uidModelcar must be a number: correct it",
+        )
+    return {
+        "oci_enabled": not switches or any(switches) or bool(storage.get("ociModelMode")),
+        "oci_mode": str(storage.get("ociModelMode") or ""),
+        "modelcar_cpu": str(storage.get("cpuModelcar") or defaults.modelcar_cpu),
+        "modelcar_memory": str(storage.get("memoryModelcar") or defaults.modelcar_memory),
+        "modelcar_uid": None if uid is None else int(uid),
     }
 
 

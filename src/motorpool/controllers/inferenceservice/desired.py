@@ -15,10 +15,13 @@ from motorpool.api.meta import (
     namespace_of,
 )
 from motorpool.api.serving_fields import AUTOSCALER_ANNOTATION, STOP_ANNOTATION
+from motorpool.controllers.inferenceservice.agents import AGENT_PORT, has_agent
 from motorpool.controllers.inferenceservice.autoscaler import autoscaler_of
 from motorpool.controllers.inferenceservice.config import Config
 from motorpool.controllers.inferenceservice.credentials import credentials_of
+from motorpool.controllers.inferenceservice.exposure import exposing
 from motorpool.controllers.inferenceservice.labels import child_annotations, child_labels
+from motorpool.controllers.inferenceservice.modelimages import ImageModes
 from motorpool.controllers.inferenceservice.names import (
     EXPLAINER,
     PREDICTOR,
@@ -28,8 +31,10 @@ from motorpool.controllers.inferenceservice.names import (
     component_name,
 )
 from motorpool.controllers.inferenceservice.pods import helper_pod, predictor_pod
+from motorpool.controllers.inferenceservice.refusal import AUTOSCALER_NOT_SUPPORTED, Refusal
 from motorpool.controllers.inferenceservice.runtime import Runtime
-from motorpool.controllers.inferenceservice.storage import injected
+from motorpool.controllers.inferenceservice.scaledobjects import scaled_object
+from motorpool.controllers.inferenceservice.storage import Stores, injected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +44,12 @@ class Inputs:
     runtime: Runtime | None  # None for a custom predictor
     config: Config
     storage_secret: Object | None = None
-    account: Object | None = None  # the pods' service account
-    secrets: Mapping[str, Object] = field(default_factory=dict)  # that it or the user names
+    accounts: Mapping[str, Object] = field(default_factory=dict)  # of the pods, by component
+    secrets: Mapping[str, Object] = field(default_factory=dict)  # that they or the user name
+    storage_containers: Sequence[Object] = ()
+    modes: Mapping[str, ImageModes] = field(default_factory=dict)  # by component
     autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
+    served: frozenset[str] = frozenset()  # which further kinds it has
 
 
 def desired_state(isvc: Object, inputs: Inputs) -> list[Object]:
@@ -49,7 +57,10 @@ def desired_state(isvc: Object, inputs: Inputs) -> list[Object]:
     if is_stopped(isvc):
         return []
     components = [c for c in (PREDICTOR, TRANSFORMER, EXPLAINER) if at(isvc, "spec", c)]
-    return [obj for c in components for obj in _component_objects(isvc, c, inputs)]
+    made = {c: _component_objects(isvc, c, inputs) for c in components}
+    services = {component: objects[0] for component, objects in made.items()}
+    ways_in = exposing(isvc, services, inputs.config, inputs.served)
+    return [*(obj for objects in made.values() for obj in objects), *ways_in]
 
 
 def is_stopped(isvc: Object) -> bool:
@@ -57,18 +68,17 @@ def is_stopped(isvc: Object) -> bool:
 
 
 def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Object]:
+    """The Service first."""
     metadata = _metadata(isvc, component, inputs)
+    injection = injected(isvc, component, _stores(isvc, component, inputs))
     if component == PREDICTOR:
-        config = inputs.config
-        credentials = credentials_of(isvc, inputs.account, inputs.secrets, config)
-        injection = injected(isvc, config, inputs.storage_secret, credentials)
         pod = predictor_pod(isvc, inputs.runtime, inputs.config, injection)
     else:
-        pod = helper_pod(isvc, component, inputs.config)
+        pod = helper_pod(isvc, component, inputs.config, injection)
     spec = isvc["spec"][component]
     scaling = annotations_of(isvc).get(AUTOSCALER_ANNOTATION, "hpa")
     objects = [
-        _service(metadata, pod, inputs.config),
+        _service(metadata, pod, inputs.config, agent=has_agent(spec, inputs.config.agent)),
         _deployment(metadata, pod, spec, inputs.config),
     ]
     replicas = _replicas(spec, scaling, autoscaling=inputs.autoscaling)
@@ -76,7 +86,26 @@ def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Obj
         objects[1]["spec"]["replicas"] = replicas
     if scaling == "hpa" and inputs.autoscaling:
         objects.append(autoscaler_of(metadata, spec))
+    elif scaling == "keda":
+        if "ScaledObject" not in inputs.served:
+            raise Refusal(
+                AUTOSCALER_NOT_SUPPORTED,
+                f"this API has no ScaledObject: install KEDA, or set annotation "
+                f"{AUTOSCALER_ANNOTATION} to hpa, external or none",
+            )
+        objects.append(scaled_object(metadata, spec, inputs.config))
     return objects
+
+
+def _stores(isvc: Object, component: str, inputs: Inputs) -> Stores:
+    account = inputs.accounts.get(component)
+    return Stores(
+        config=inputs.config,
+        secret=inputs.storage_secret,
+        credentials=credentials_of(isvc, account, inputs.secrets, inputs.config),
+        containers=inputs.storage_containers,
+        modes=inputs.modes.get(component, ImageModes()),
+    )
 
 
 def _metadata(isvc: Object, component: str, inputs: Inputs) -> Object:
@@ -138,9 +167,12 @@ def _replicas(spec: Object, scaling: str, *, autoscaling: bool) -> int | None:
     return None
 
 
-def _service(metadata: Object, pod: Object, config: Config) -> Object:
+def _service(metadata: Object, pod: Object, config: Config, *, agent: bool) -> Object:
+    ports = _service_ports(metadata["name"], pod["containers"])
+    if agent:
+        ports[0]["targetPort"] = AGENT_PORT
     body: Object = {
-        "ports": _service_ports(metadata["name"], pod["containers"]),
+        "ports": ports,
         "selector": {"app": app_label(metadata["name"])},
         "type": "ClusterIP",
     }

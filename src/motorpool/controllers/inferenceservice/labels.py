@@ -7,8 +7,8 @@ metadata, the component's own.
 
 from motorpool.api.meta import Object, annotations_of, at, labels_of, name_of
 from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.locations import locations_of
 from motorpool.controllers.inferenceservice.names import app_label, component_name
-from motorpool.controllers.inferenceservice.storage import locations_of
 
 ISVC_LABEL = "serving.kserve.io/inferenceservice"
 COMPONENT_LABEL = "component"
@@ -46,7 +46,7 @@ def child_annotations(
         at(isvc, "spec", component, "annotations", default={}),
     )
     result = {k: v for layer in layers for k, v in layer.items() if k not in disallowed}
-    sources = locations_of(isvc) if component == "predictor" else []
+    sources = locations_of(isvc, component)
     if len(sources) == 1:
         result[SOURCE_ANNOTATION] = sources[0].uri
     return result

@@ -1,17 +1,20 @@
 """`status.modelStatus`: what the predictor's pods say about the model. Pure.
 
 The newest pod speaks. A failure is reported with the container's exit code and the end of its log,
-and with what to do about it where that is known.
+and with what to do about it where that is known. It stays until the model is loaded or pods of
+another revision take over, also while a download is tried again by a new container or a new pod.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from motorpool.api.conditions import is_true
-from motorpool.api.meta import Object, at, is_deleting, name_of
+from motorpool.api.meta import Object, at, is_deleting, labels_of, name_of
+from motorpool.controllers.inferenceservice.locations import IMAGE_SCHEMES, INITIALIZER
+from motorpool.controllers.inferenceservice.modelcars import MODELCAR_INIT_NAME
+from motorpool.controllers.inferenceservice.modelimages import MODELCAR_NAME
 from motorpool.controllers.inferenceservice.names import SERVING_CONTAINERS
 from motorpool.controllers.inferenceservice.refusal import Refusal
-from motorpool.controllers.inferenceservice.storage import IMAGE_SCHEMES, INITIALIZER
 
 MODEL_LOAD_FAILED = "ModelLoadFailed"
 RUNTIME_UNHEALTHY = "RuntimeUnhealthy"
@@ -33,6 +36,7 @@ class Failure:
     exit_code: int | None = None
     advice: str = ""
     time: str = ""
+    revision: str = ""  # that of the pod's template
 
     def as_json(self, now: str) -> Object:
         info: Object = {
@@ -43,6 +47,8 @@ class Failure:
         }
         if self.exit_code is not None:
             info["exitCode"] = self.exit_code
+        if self.revision:
+            info["modelRevisionName"] = self.revision
         return info
 
     @property
@@ -63,7 +69,8 @@ def newest_first(pods: Sequence[Object]) -> list[Object]:
 def failure_of(pods: Sequence[Object], sources: Sequence[str]) -> Failure | None:
     """What keeps the newest pod from serving, or None. *sources* are the model's locations."""
     for pod in newest_first(pods)[:1]:
-        return _initializer_failure(pod) or _image_failure(pod, sources) or _server_failure(pod)
+        found = _initializer_failure(pod) or _image_failure(pod, sources) or _server_failure(pod)
+        return replace(found, revision=_revision(pod)) if found is not None else None
     return None
 
 
@@ -87,7 +94,7 @@ def model_status(
     living = newest_first(pods)
     total = sum(1 for pod in living if _is_serving(pod))
     if not living:
-        return _status("InProgress", "Pending", old, total=0)
+        return {**_status("InProgress", "Pending", old, total=0), **_kept_failure(old)}
     if ready:
         return _loaded(total)
     if failure is not None:
@@ -95,9 +102,14 @@ def model_status(
         status["copies"]["failedCopies"] = 1
         status["lastFailureInfo"] = _kept_time(failure.as_json(now), old.get("lastFailureInfo"))
         return status
-    loading = _container_status(living[0], "initContainerStatuses", INITIALIZER)
-    target = "Loading" if at(loading, "state", "running") is not None else "Pending"
-    return _status("InProgress", target, old, total=total)
+    loading = any(
+        at(status, "state", "running") is not None
+        for status in at(living[0], "status", "initContainerStatuses", default=())
+        if _brings_model(str(status.get("name")))
+    )
+    target = "Loading" if loading else "Pending"
+    kept = _kept_failure(old, _revision(living[0]))
+    return {**_status("InProgress", target, old, total=total), **kept}
 
 
 def refused_status(refusal: Refusal, old: Object, now: str) -> Object:
@@ -116,6 +128,17 @@ def stopped_status() -> Object:
         "states": {"activeModelState": "", "targetModelState": ""},
         "copies": {"failedCopies": 0, "totalCopies": 0},
     }
+
+
+def _kept_failure(old: Object, revision: str = "") -> Object:
+    """The last failure, while what failed is tried again; *revision* is that of the new pod."""
+    info = old.get("lastFailureInfo") or {}
+    failed = info.get("modelRevisionName")
+    return {"lastFailureInfo": info} if failed and revision in ("", failed) else {}
+
+
+def _revision(pod: Object) -> str:
+    return labels_of(pod).get("pod-template-hash", "")
 
 
 def _loaded(total: int) -> Object:
@@ -152,13 +175,20 @@ def _is_serving(pod: Object) -> bool:
 
 
 def _initializer_failure(pod: Object) -> Failure | None:
-    status = _container_status(pod, "initContainerStatuses", INITIALIZER)
-    ended = _bad_end(status)
-    if ended is None:
-        return None
-    return _ended(
-        ended, pod, INITIALIZER, MODEL_LOAD_FAILED, "check storageUri and its credentials"
-    )
+    for status in at(pod, "status", "initContainerStatuses", default=()):
+        name = str(status.get("name"))
+        ended = _bad_end(status) if _brings_model(name) else None
+        if ended is None:
+            continue
+        advice = "check storageUri and its credentials"
+        if name != INITIALIZER:
+            advice = "check spec.predictor.model.storageUri: the image must hold /models and sh"
+        return _ended(ended, pod, name, MODEL_LOAD_FAILED, advice)
+    return None
+
+
+def _brings_model(init_container: str) -> bool:
+    return init_container == INITIALIZER or init_container.startswith(MODELCAR_INIT_NAME)
 
 
 def _image_failure(pod: Object, sources: Sequence[str]) -> Failure | None:
@@ -206,7 +236,7 @@ def _advice(reason: str, *, is_model: bool) -> str:
 
 
 def _server_failure(pod: Object) -> Failure | None:
-    for name in SERVING_CONTAINERS:
+    for name in (*SERVING_CONTAINERS, MODELCAR_NAME):
         ended = _bad_end(_container_status(pod, "containerStatuses", name))
         if ended is not None:
             advice = f"see kubectl logs -n {pod['metadata'].get('namespace')} {name_of(pod)}"

@@ -7,7 +7,7 @@ to a field that metadata does not have is refused, so that a spelling mistake sh
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from motorpool.api.meta import Object, annotations_of, labels_of
@@ -31,9 +31,11 @@ def filled(value: Any, isvc: Object) -> Any:
     return value
 
 
-def filled_domain(template: str, variables: Mapping[str, str]) -> str:
-    """A domain template with its variables; an unknown variable becomes empty."""
-    return _FIELD.sub(lambda match: variables.get(match[1], ""), template)
+def filled_domain(template: str, variables: Mapping[str, str], keep: Sequence[str] = ()) -> str:
+    """A domain template with its variables; an unknown one becomes empty, one of *keep* stays."""
+    return _FIELD.sub(
+        lambda match: match[0] if match[1] in keep else variables.get(match[1], ""), template
+    )
 
 
 def _filled_text(text: str, isvc: Object) -> str:

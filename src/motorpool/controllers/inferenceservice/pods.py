@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from motorpool.api.meta import Object, at, name_of, namespace_of
 from motorpool.api.serving_fields import container_fields, pod_fields
+from motorpool.controllers.inferenceservice.agents import with_agent
 from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.locations import Injection
 from motorpool.controllers.inferenceservice.merge import merged, merged_container
 from motorpool.controllers.inferenceservice.names import (
     KSERVE_CONTAINER,
@@ -28,7 +30,6 @@ from motorpool.controllers.inferenceservice.servers import (
     server_overlay,
     with_server_labels,
 )
-from motorpool.controllers.inferenceservice.storage import Injection
 
 RUNTIME_POD_FIELDS = (
     "nodeSelector", "affinity", "tolerations", "volumes", "imagePullSecrets", "schedulerName",
@@ -52,24 +53,26 @@ def predictor_pod(
     pod = _model_pod(isvc, runtime) if runtime else _custom_pod(isvc, PREDICTOR, config)
     name = {"name": "INFERENCE_SERVICE_NAME", "value": name_of(isvc)}
     pod["containers"] = [_with_env(container, name) for container in pod["containers"]]
-    return completed(_with_storage(pod, injection), config)
+    return with_agent(_completed(pod, injection, config), isvc, PREDICTOR, config.agent)
 
 
-def helper_pod(isvc: Object, component: str, config: Config) -> Object:
+def helper_pod(isvc: Object, component: str, config: Config, injection: Injection) -> Object:
     """The pod spec of a transformer or explainer, told where the predictor is."""
     pod = _custom_pod(isvc, component, config)
     first, *others = pod["containers"]
     name = {"name": "INFERENCE_SERVICE_NAME", "value": name_of(isvc)}
     pod["containers"] = [_with_env(_with_wiring(first, isvc, component), name), *others]
-    return completed(pod, config)
+    return with_agent(_completed(pod, injection, config), isvc, component, config.agent)
 
 
-def completed(pod: Object, config: Config) -> Object:
-    """*pod* with every default written out."""
-    result = {**POD_DEFAULTS, **pod}
+def _completed(bare: Object, injection: Injection, config: Config) -> Object:
+    """*bare* with its storage, and with every default written out."""
+    pod = _with_storage(bare, injection)
+    result = {**POD_DEFAULTS, **pod, **injection.pod}
     if not config.automount_token:
         result.setdefault("automountServiceAccountToken", False)
-    result["containers"] = [_completed_container(container) for container in pod["containers"]]
+    own = [_completed_container(container) for container in pod["containers"]]
+    result["containers"] = [*own, *injection.containers]
     return result
 
 
@@ -120,9 +123,10 @@ def _custom_pod(isvc: Object, component: str, config: Config) -> Object:
     pod = pod_fields(isvc["spec"][component])
     containers = [dict(container) for container in pod.get("containers") or ()]
     if not containers:
-        raise Refusal(
-            INVALID_PREDICTOR_SPEC, f"spec.{component} has neither a model nor containers: add one"
-        )
+        text = f"spec.{component} has neither a model nor containers: add one"
+        if at(isvc, "spec", component, "art") is not None:
+            text = "the ART explainer is not supported: write it as spec.explainer.containers"
+        raise Refusal(INVALID_PREDICTOR_SPEC, text)
     if config.resources:
         own = containers[0].get("resources") or {}
         containers[0]["resources"] = merged(config.resources, own)
@@ -150,7 +154,7 @@ def _with_storage(pod: Object, injection: Injection) -> Object:
     serving = [c for c in pod["containers"] if c.get("name") in SERVING_CONTAINERS]
     targets = [c["name"] for c in serving] or [pod["containers"][0].get("name")]
     result["containers"] = [
-        _with_mounts(container, injection.mounts) if container.get("name") in targets else container
+        _with_models(container, injection) if container.get("name") in targets else container
         for container in pod["containers"]
     ]
     present = {volume["name"] for volume in pod.get("volumes") or ()}
@@ -164,13 +168,13 @@ def _with_storage(pod: Object, injection: Injection) -> Object:
     return result
 
 
-def _with_mounts(container: Object, mounts: Sequence[Object]) -> Object:
+def _with_models(container: Object, injection: Injection) -> Object:
     """Mounts are told apart by volume name: what the container mounts already stays as it is."""
     present = container.get("volumeMounts") or ()
     names = {mount["name"] for mount in present}
-    result = {**container}
-    result["volumeMounts"] = [*present, *(m for m in mounts if m["name"] not in names)]
-    env = container.get("env") or ()
+    result = merged(container, injection.server)
+    result["volumeMounts"] = [*present, *(m for m in injection.mounts if m["name"] not in names)]
+    env = result.get("env") or ()
     if any(variable.get("name") == "STORAGE_URI" for variable in env):
         there = {"name": "STORAGE_URI", "value": MODEL_PATH}
         result["env"] = [there if v.get("name") == "STORAGE_URI" else v for v in env]

@@ -2,7 +2,8 @@
 
 KServe opens a TCP connection, which succeeds as soon as the server listens. A server may listen
 before its model is loaded, so where the arguments show OpenVINO Model Server or one of KServe's own
-servers the probe asks for the model itself: Ready then means that the model answers.
+servers, or the variables MLServer, the probe asks for the model itself: Ready then means that the
+model answers. Triton, TensorFlow Serving and vLLM listen only once theirs are loaded.
 """
 
 import re
@@ -24,10 +25,20 @@ def readiness_probe(container: Object) -> Object:
     for port_flag, path_flag in SERVERS:
         if _flag(args, path_flag):
             port = _flag(args, port_flag)
+    if not port:
+        port, model = _of_mlserver(container)
     if port.isdigit() and _URL_SAFE.fullmatch(model):
         path = f"/v2/models/{model}/ready"
         return {"httpGet": {"path": path, "port": int(port), "scheme": "HTTP"}, **TIMING}
     return {"tcpSocket": {"port": first_port(container)}, **TIMING}
+
+
+def _of_mlserver(container: Object) -> tuple[str, str]:
+    """Its port and its model; a server that starts without a model has none."""
+    env = {v.get("name"): str(v.get("value") or "") for v in container.get("env") or ()}
+    if "MLSERVER_MODEL_URI" not in env:
+        return "", ""
+    return env.get("MLSERVER_HTTP_PORT") or str(DEFAULT_PORT), env.get("MLSERVER_MODEL_NAME", "")
 
 
 def first_port(container: Object) -> int:

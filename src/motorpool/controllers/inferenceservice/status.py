@@ -9,9 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from motorpool.api.conditions import is_true, merged
-from motorpool.api.meta import Object, at, labels_of, name_of, namespace_of
-from motorpool.controllers.inferenceservice.config import CLUSTER_DOMAIN, Config
-from motorpool.controllers.inferenceservice.labels import VISIBILITY_LABEL
+from motorpool.api.meta import Object, at, name_of, namespace_of
+from motorpool.controllers.inferenceservice.config import Config
+from motorpool.controllers.inferenceservice.exposure import INTERNAL, entry_of, way_of
+from motorpool.controllers.inferenceservice.exposurestatus import (
+    INGRESS_READY,
+    PREDICTOR_READY,
+    Exposed,
+    component_host,
+    ingress_condition,
+    url_of,
+)
+from motorpool.controllers.inferenceservice.locations import locations_of
+from motorpool.controllers.inferenceservice.modelimages import NATIVE, present_mode
 from motorpool.controllers.inferenceservice.modelstatus import (
     Failure,
     failure_of,
@@ -23,18 +33,15 @@ from motorpool.controllers.inferenceservice.modelstatus import (
 from motorpool.controllers.inferenceservice.names import (
     COMPONENTS,
     PREDICTOR,
-    TRANSFORMER,
     cluster_host,
     component_name,
 )
-from motorpool.controllers.inferenceservice.placeholders import filled_domain
 from motorpool.controllers.inferenceservice.refusal import Refusal
 from motorpool.controllers.inferenceservice.runtime import Runtime
-from motorpool.controllers.inferenceservice.storage import locations_of
 from motorpool.controllers.inferenceservice.unsupported import ignored_condition
+from motorpool.loop.cluster import Cluster
 
-READY, INGRESS_READY, STOPPED = "Ready", "IngressReady", "Stopped"
-PREDICTOR_READY = "PredictorReady"
+READY, STOPPED = "Ready", "Stopped"
 LIVING = (PREDICTOR_READY, INGRESS_READY)
 """The conditions that make Ready; the others carry severity Info."""
 
@@ -52,6 +59,8 @@ class Observed:
     pods: Sequence[Object] = ()  # the predictor's
     runtime: Runtime | None = None
     autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
+    cluster: Cluster = field(default_factory=Cluster)
+    exposed: Exposed = field(default_factory=Exposed)
 
 
 def observed_status(isvc: Object, observed: Observed, config: Config, now: str) -> Object:
@@ -65,11 +74,19 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
         if component == PREDICTOR and condition["status"] != "True":
             condition = _explained(condition, failure, silence_of(observed.pods))
         conditions.append(condition)
-    conditions.append(ingress_condition(isvc, conditions, config))
+    conditions.append(ingress_condition(isvc, conditions, config, observed.exposed))
     conditions.append({"type": STOPPED, "status": "False"})
-    ignored = ignored_condition(isvc, autoscaling=observed.autoscaling)
-    if ignored is not None:
-        conditions.append(ignored)
+    notes = (
+        ignored_condition(
+            isvc,
+            autoscaling=observed.autoscaling,
+            agents=config.agent.is_possible,
+            is_exposed=way_of(isvc, config, observed.exposed.served) != INTERNAL
+            or bool(observed.exposed.objects_named("Route", name_of(isvc))),
+        ),
+        image_volume_condition(observed),
+    )
+    conditions += [note for note in notes if note is not None]
     status = _with_conditions(isvc, conditions, now)
     ready = status_is_ready(status)
     old = isvc.get("status") or {}
@@ -79,7 +96,7 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
     generation = at(observed.deployments.get(PREDICTOR), "status", "observedGeneration")
     if generation is not None:
         status["observedGeneration"] = generation
-    status["components"] = _components(isvc, conditions, config)
+    status["components"] = _components(isvc, conditions, config, observed.exposed)
     status |= _urls(isvc, observed, config)
     status |= _runtime_names(observed.runtime)
     return status
@@ -128,8 +145,25 @@ def status_is_ready(status: Object) -> bool:
     return is_true({"status": status}, READY)
 
 
+def is_failing(status: Object) -> bool:
+    """Whether the model cannot be loaded as things are; not while it is tried again."""
+    transition = at(status, "modelStatus", "transitionStatus")
+    return transition in ("BlockedByFailedLoad", "InvalidSpec")
+
+
 def component_condition(component: str, deployment: Object | None) -> Object:
-    """The component's condition from those of its Deployment; later rules override earlier."""
+    """The component's condition from those of its Deployment; later rules override earlier.
+
+    A Deployment of no replicas counts as available, but nothing answers.
+    """
+    if at(deployment, "spec", "replicas") == 0:
+        return {
+            "type": _type_of(component),
+            "status": "False",
+            "reason": "ScaledToZero",
+            "message": f"the {component} has no replicas: scale Deployment "
+            f"{at(deployment, 'metadata', 'name', default='')} up",
+        }
     have = {c["type"]: c for c in at(deployment, "status", "conditions", default=())}
     available, progressing = have.get("Available"), have.get("Progressing")
     result: Object = {
@@ -155,34 +189,15 @@ def component_condition(component: str, deployment: Object | None) -> Object:
     return result
 
 
-def ingress_condition(isvc: Object, components: Sequence[Object], config: Config) -> Object:
-    """Whether what leads to the components exists."""
-    internal = is_internal(isvc, config)
-    for condition in components:
-        # Inside the cluster the predictor needs no way in, but a transformer in front of it is one.
-        if internal and condition["type"] == PREDICTOR_READY:
-            continue
-        if condition["status"] != "True":
-            name = str(condition["type"]).removesuffix("Ready")
-            reason = f"{name} ingress not created"
-            return {"type": INGRESS_READY, "status": "False", "reason": reason}
-    if internal:
-        return {"type": INGRESS_READY, "status": "True"}
-    return {
-        "type": INGRESS_READY,
-        "status": "False",
-        "reason": "IngressNotServed",
-        "message": "this API has no Ingress: set ingress.disableIngressCreation to true in "
-        "ConfigMap inferenceservice-config and create a Route",
-    }
-
-
-def is_internal(isvc: Object, config: Config) -> bool:
-    """Whether the platform makes no way in from outside; a Route may still do so."""
-    visibility = labels_of(isvc).get(VISIBILITY_LABEL)
-    if visibility == "cluster-local" or not config.ingress_enabled:
-        return True
-    return config.ingress_domain == CLUSTER_DOMAIN
+def image_volume_condition(observed: Observed) -> Object | None:
+    """Whether the cluster mounts images, where the predictor needs it and there is doubt."""
+    doubt = observed.cluster.doubt_about_images
+    if doubt is None or present_mode(observed.deployments.get(PREDICTOR)) != NATIVE:
+        return None
+    reason, text = doubt
+    message = f"{text}: write oci:// and have a ModelCar sidecar, or switch image volumes on"
+    kind = "OciImageVolumeCompatible"
+    return {"type": kind, "status": "False", "reason": reason, "message": message}
 
 
 def _explained(condition: Object, failure: Failure | None, silence: str) -> Object:
@@ -209,7 +224,9 @@ def _with_conditions(isvc: Object, conditions: list[Object], now: str) -> Object
     return {"conditions": merged(old, everything, now), "deploymentMode": MODE}
 
 
-def _components(isvc: Object, conditions: Sequence[Object], config: Config) -> Object:
+def _components(
+    isvc: Object, conditions: Sequence[Object], config: Config, exposed: Exposed
+) -> Object:
     """Each component's URL, written once it is ready and kept from then on."""
     result = {}
     for component in COMPONENTS:
@@ -219,7 +236,7 @@ def _components(isvc: Object, conditions: Sequence[Object], config: Config) -> O
                        for c in conditions)  # fmt: skip
         known = at(isvc, "status", "components", component, "url")
         if is_ready or known:
-            host = _host(isvc, component_name(isvc, component), config)
+            host = component_host(isvc, component, config, exposed)
             result[component] = {"url": f"http://{host}" if is_ready else known}
     return result
 
@@ -229,28 +246,14 @@ def _urls(isvc: Object, observed: Observed, config: Config) -> Object:
 
     A headless Service translates no ports, so that the address then names the container's.
     """
-    entry = TRANSFORMER if at(isvc, "spec", TRANSFORMER) else PREDICTOR
+    entry = entry_of(isvc)
     host = cluster_host(component_name(isvc, entry), namespace_of(isvc))
     service = observed.services.get(entry)
     port = ""
     if service is not None and at(service, "spec", "clusterIP") == "None":
         port = f":{at(service, 'spec', 'ports')[0]['targetPort']}"
-    if is_internal(isvc, config):
-        url = f"http://{host}"
-    else:
-        url = f"{config.url_scheme}://{_host(isvc, name_of(isvc), config)}"
-    return {"url": url, "address": {"url": f"http://{host}{port}"}}
-
-
-def _host(isvc: Object, name: str, config: Config) -> str:
-    if is_internal(isvc, config):
-        return cluster_host(name, namespace_of(isvc))
-    variables = {
-        "Name": name,
-        "Namespace": namespace_of(isvc),
-        "IngressDomain": config.ingress_domain,
-    }
-    return filled_domain(config.domain_template, variables)
+    url = url_of(isvc, config, observed.exposed)
+    return {**({"url": url} if url else {}), "address": {"url": f"http://{host}{port}"}}
 
 
 def _runtime_names(runtime: Runtime | None) -> Object:

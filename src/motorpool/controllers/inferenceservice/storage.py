@@ -1,180 +1,152 @@
-"""How a model gets to /mnt/models: what a storage location adds to the pod. Pure.
+"""How models get to where servers look: what a component's storage adds to its pod. Pure.
 
-- `oci://` and `oci+native://`: an image volume, mounted read-only. The pull policy is that of a
-  container image: Always for `latest`, IfNotPresent for any other tag and for digests.
+- `oci://` and `oci+native://`: an image volume or a ModelCar sidecar; `modelimages` decides. The
+  pull policy is that of a container image: Always for `latest`, else IfNotPresent.
 - `pvc://claim/path`: the claim itself, mounted at that path.
 - every other scheme: an init container `storage-initializer` that downloads into an emptyDir, so
   that its log and its failures show where a KServe user looks.
 """
 
-import json
-import posixpath
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from motorpool.api.meta import Object, annotations_of, at
 from motorpool.controllers.inferenceservice.config import Config
-from motorpool.controllers.inferenceservice.credentials import (
-    Credentials,
-    secret_data,
-    with_ca_bundle,
+from motorpool.controllers.inferenceservice.credentials import Credentials
+from motorpool.controllers.inferenceservice.initializer import downloaded
+from motorpool.controllers.inferenceservice.locations import (
+    CLAIM_SCHEME,
+    DOWNLOADED_SCHEMES,
+    IMAGE_SCHEMES,
+    Injection,
+    Location,
+    locations_of,
 )
-from motorpool.controllers.inferenceservice.names import MODEL_PATH
+from motorpool.controllers.inferenceservice.modelcars import modelcars
+from motorpool.controllers.inferenceservice.modelimages import (
+    NATIVE,
+    NATIVE_SCHEME,
+    ImageModes,
+    image_mode,
+    image_mount,
+    image_volume,
+)
+from motorpool.controllers.inferenceservice.names import PREDICTOR
 from motorpool.controllers.inferenceservice.refusal import INVALID_PREDICTOR_SPEC, Refusal
+from motorpool.controllers.inferenceservice.storagecontainers import storage_container
+from motorpool.controllers.inferenceservice.storagespec import of_storage_spec
 
-INITIALIZER = "storage-initializer"
-PROVISION_VOLUME = "kserve-provision-location"
 PVC_VOLUME = "kserve-pvc-source"
 READ_ONLY_ANNOTATION = "storage.kserve.io/readonly"
-IMAGE_SCHEMES = ("oci://", "oci+native://")
-DOWNLOADED_SCHEMES = (
-    "gs://", "s3://", "file://", "https://", "http://", "hdfs://", "webhdfs://", "hf://",
-)  # fmt: skip
-STORAGE_TYPES = ("s3", "hdfs", "webhdfs")
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """One model source and where the server finds it."""
-
-    uri: str
-    path: str = MODEL_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Injection:
-    """What a pod gets: volumes, the serving containers' mounts, init containers."""
+class Stores:
+    """What storage depends on besides the InferenceService."""
 
-    volumes: Sequence[Object] = ()
-    mounts: Sequence[Object] = ()
-    init_containers: Sequence[Object] = ()
-
-
-def locations_of(isvc: Object) -> list[Location]:
-    """Where the predictor's models come from, as far as the spec alone says it."""
-    predictor = at(isvc, "spec", "predictor", default={})
-    single = at(predictor, "model", "storageUri", default="") or storage_uri_env(predictor)
-    if single:
-        return [Location(single)]
-    return [
-        Location(entry["uri"], entry.get("mountPath") or MODEL_PATH)
-        for entry in predictor.get("storageUris") or ()
-    ]
+    config: Config
+    secret: Object | None = None  # with the storage configuration; only `storage:` reads it
+    credentials: Credentials = field(default_factory=Credentials)  # of the service account
+    containers: Sequence[Object] = ()  # the ClusterStorageContainers
+    modes: ImageModes = field(default_factory=ImageModes)
 
 
-def downloads(isvc: Object) -> bool:
-    """Whether credentials matter: a model that is neither an image nor a claim is downloaded."""
-    if at(isvc, "spec", "predictor", "model", "storage") is not None:
-        return True
-    return any(not one.uri.startswith((*IMAGE_SCHEMES, "pvc://")) for one in locations_of(isvc))
-
-
-def storage_secret_name(isvc: Object, config: Config) -> str:
-    """The Secret that `storage.key` names an entry of."""
-    return annotations_of(isvc).get(config.secret_annotation) or config.storage_secret
-
-
-def storage_uri_env(predictor: Object) -> str:
-    """The value of STORAGE_URI in a custom predictor's first container."""
-    if predictor.get("model") is not None:
-        return ""
-    for container in (predictor.get("containers") or ())[:1]:
-        for variable in container.get("env") or ():
-            if variable.get("name") == "STORAGE_URI":
-                return str(variable.get("value") or "")
-    return ""
-
-
-def injected(
-    isvc: Object,
-    config: Config,
-    secret: Object | None,
-    credentials: Credentials,
-) -> Injection:
-    """What the storage of *isvc* adds to its predictor's pod. Raises Refusal.
-
-    *secret* is the Secret with the storage configuration; only `storage:` reads it. *credentials*
-    are those of the service account, for every other download.
-    """
+def injected(isvc: Object, component: str, stores: Stores) -> Injection:
+    """What the storage of a component adds to its pod. Raises Refusal."""
     read_only = annotations_of(isvc).get(READ_ONLY_ANNOTATION, "true").lower() != "false"
-    storage = at(isvc, "spec", "predictor", "model", "storage")
-    locations = locations_of(isvc)
-    if not locations and storage is not None:
-        location, env = _of_storage_spec(isvc, storage, config, secret)
-        own = with_ca_bundle(Credentials(env=env), config)
-        return _downloaded([location], config, own, read_only=read_only)
+    named = str(at(isvc, "spec", component, "storageContainerName", default=""))
+    locations = locations_of(isvc, component)
+    storage = at(isvc, "spec", component, "model", "storage")
+    if component == PREDICTOR and not locations and storage is not None:
+        location, env = of_storage_spec(isvc, storage, stores.config, stores.secret)
+        overlay = storage_container([location.uri], named, stores.containers)
+        own = Credentials(env=env)
+        return downloaded([location], stores.config, own, overlay=overlay, read_only=read_only)
     volumes: list[Object] = []
     mounts: list[Object] = []
-    downloads: list[Location] = []
+    fetched: list[Location] = []
+    cars: list[Location] = []
     claims = 0
     for location in locations:
-        check_scheme(location.uri, config)
         if location.uri.startswith(IMAGE_SCHEMES):
-            volumes.append(_image_volume(location))
-            mounts.append(_image_mount(location))
-        elif location.uri.startswith("pvc://"):
+            _check_image(location.uri, stores.config)
+            if image_mode(location.uri, isvc, stores.config, stores.modes) == NATIVE:
+                volumes.append(image_volume(location))
+                mounts.append(image_mount(location))
+            else:
+                cars.append(location)
+        elif location.uri.startswith(CLAIM_SCHEME):
             volume, mount = _claim(location, claims, read_only=read_only)
             claims += 1
             volumes.append(volume)
             mounts.append(mount)
         else:
-            downloads.append(location)
-    rest = Injection()
-    if downloads:
-        trusted = with_ca_bundle(credentials, config)
-        rest = _downloaded(downloads, config, trusted, read_only=read_only)
-    return Injection(
-        volumes=[*volumes, *rest.volumes],
-        mounts=[*mounts, *rest.mounts],
-        init_containers=rest.init_containers,
+            fetched.append(location)
+    rest = _fetched(fetched, named, stores, read_only=read_only) if fetched else Injection()
+    _check_nesting(cars, locations)
+    beside = modelcars(cars, stores.config)
+    return replace(
+        beside,
+        volumes=[*volumes, *rest.volumes, *_without(beside.volumes, rest.volumes, "name")],
+        # A directory that a sidecar links into is its to write, also where a download is in it.
+        mounts=[*mounts, *_without(rest.mounts, beside.mounts, "mountPath"), *beside.mounts],
+        init_containers=[*rest.init_containers, *beside.init_containers],
     )
 
 
-def check_scheme(uri: str, config: Config) -> None:
-    """Raises Refusal where nothing can fetch *uri*."""
-    if uri.startswith(IMAGE_SCHEMES):
-        if not config.oci_enabled:
-            raise Refusal(
-                INVALID_PREDICTOR_SPEC,
-                f"storageUri {uri} is not supported: set storageInitializer.enableModelcar to "
-                "true in ConfigMap inferenceservice-config",
-            )
-        if not uri.partition("://")[2]:
-            raise Refusal(INVALID_PREDICTOR_SPEC, f"storageUri {uri} names no image: add one")
-        return
-    if "://" in uri and not uri.startswith(("pvc://", *DOWNLOADED_SCHEMES)):
-        known = " ".join((*IMAGE_SCHEMES, "pvc://", *DOWNLOADED_SCHEMES))
+def _without(entries: Sequence[Object], others: Sequence[Object], key: str) -> list[Object]:
+    taken = {other[key] for other in others}
+    return [entry for entry in entries if entry[key] not in taken]
+
+
+def _check_nesting(cars: Sequence[Location], locations: Sequence[Location]) -> None:
+    """A ModelCar's path is a link into its image, which nothing else can be put into."""
+    for car in cars:
+        for other in locations:
+            if other is not car and f"{other.path}/".startswith(f"{car.path}/"):
+                raise Refusal(
+                    INVALID_PREDICTOR_SPEC,
+                    f"{other.path} of {other.uri} is inside the model of {car.uri}: give each a "
+                    "mountPath of its own",
+                )
+
+
+def _fetched(
+    locations: Sequence[Location], named: str, stores: Stores, *, read_only: bool
+) -> Injection:
+    overlay = storage_container([one.uri for one in locations], named, stores.containers)
+    if not overlay:
+        for location in locations:
+            _check_scheme(location.uri)
+    return downloaded(
+        locations, stores.config, stores.credentials, overlay=overlay, read_only=read_only
+    )
+
+
+def _check_image(uri: str, config: Config) -> None:
+    if not config.oci_enabled and not uri.startswith(NATIVE_SCHEME):
         raise Refusal(
-            INVALID_PREDICTOR_SPEC, f"storageUri {uri} is not supported: use one of {known}"
+            INVALID_PREDICTOR_SPEC,
+            f"storageUri {uri} is not supported: set storageInitializer.enableModelcar to "
+            "true in ConfigMap inferenceservice-config",
+        )
+    if not uri.partition("://")[2]:
+        raise Refusal(INVALID_PREDICTOR_SPEC, f"storageUri {uri} names no image: add one")
+
+
+def _check_scheme(uri: str) -> None:
+    """Raises Refusal where the configuration's own initializer cannot fetch *uri*."""
+    if "://" in uri and not uri.startswith(DOWNLOADED_SCHEMES):
+        known = " ".join((*IMAGE_SCHEMES, CLAIM_SCHEME, *DOWNLOADED_SCHEMES))
+        raise Refusal(
+            INVALID_PREDICTOR_SPEC,
+            f"storageUri {uri} is not supported: use one of {known}, or create a "
+            "ClusterStorageContainer that supports it",
         )
 
 
-def pull_policy(reference: str) -> str:
-    """Always for the tag `latest`, written or implied; IfNotPresent for any other image."""
-    if "@" in reference:
-        return "IfNotPresent"
-    _, colon, tag = reference.rpartition("/")[2].partition(":")
-    return "Always" if not colon or tag == "latest" else "IfNotPresent"
-
-
-def _image_volume(location: Location) -> Object:
-    reference = location.uri.partition("://")[2]
-    image = {"reference": reference, "pullPolicy": pull_policy(reference)}
-    return {"name": _volume_name(location.path), "image": image}
-
-
-def _image_mount(location: Location) -> Object:
-    return {
-        "name": _volume_name(location.path),
-        "mountPath": location.path,
-        "subPath": "models",
-        "readOnly": True,
-    }
-
-
 def _claim(location: Location, number: int, *, read_only: bool) -> tuple[Object, Object]:
-    claim, _, path = location.uri.removeprefix("pvc://").partition("/")
+    claim, _, path = location.uri.removeprefix(CLAIM_SCHEME).partition("/")
     if not claim:
         raise Refusal(
             INVALID_PREDICTOR_SPEC, f"storageUri {location.uri} names no claim: pvc://CLAIM/PATH"
@@ -188,107 +160,3 @@ def _claim(location: Location, number: int, *, read_only: bool) -> tuple[Object,
     if path.strip("/"):
         mount["subPath"] = path.strip("/")
     return volume, mount
-
-
-def _downloaded(
-    locations: Sequence[Location],
-    config: Config,
-    credentials: Credentials,
-    *,
-    read_only: bool,
-) -> Injection:
-    root = posixpath.commonpath([location.path for location in locations])
-    name = PROVISION_VOLUME if root == MODEL_PATH else _volume_name(root)
-    initializer = config.initializer
-    container: Object = {
-        "name": INITIALIZER,
-        "image": initializer.image,
-        "args": [part for location in locations for part in (location.uri, location.path)],
-        "resources": {
-            kind: dict(values)
-            for kind, values in (("requests", initializer.requests), ("limits", initializer.limits))
-            if values
-        },
-        "volumeMounts": [{"name": name, "mountPath": root}, *credentials.mounts],
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "imagePullPolicy": "IfNotPresent",
-    }
-    if credentials.env:
-        container["env"] = list(credentials.env)
-    return Injection(
-        volumes=[{"name": name, "emptyDir": {}}, *credentials.volumes],
-        mounts=[{"name": name, "mountPath": root, "readOnly": read_only}],
-        init_containers=[container],
-    )
-
-
-def _of_storage_spec(
-    isvc: Object, storage: Object, config: Config, secret: Object | None
-) -> tuple[Location, list[Object]]:
-    """The location and the initializer's environment for `storage: {key, path, parameters}`."""
-    parameters = {str(k): str(v) for k, v in (storage.get("parameters") or {}).items()}
-    name = storage_secret_name(isvc, config)
-    key = _storage_key(storage, parameters, name, secret)
-    entry = _storage_entry(secret, key, name)
-    kind = parameters.get("type") or str(entry.get("type") or "")
-    if kind not in STORAGE_TYPES:
-        raise Refusal(
-            INVALID_PREDICTOR_SPEC,
-            f"storage type {kind or '(none)'} is not supported: set type to one of "
-            f"{', '.join(STORAGE_TYPES)} in key {key} of Secret {name}",
-        )
-    path = str(storage.get("path") or "").lstrip("/")
-    bucket = parameters.get("bucket") or str(entry.get("bucket") or "")
-    if kind == "s3" and not bucket:
-        raise Refusal(
-            INVALID_PREDICTOR_SPEC,
-            f"no bucket for storage key {key}: set bucket in that entry of Secret "
-            f"{name} or in storage.parameters",
-        )
-    uri = f"s3://{bucket}/{path}" if kind == "s3" else f"{kind}://{path}"
-    source = {"secretKeyRef": {"name": name, "key": key}}
-    env: list[Object] = [{"name": "STORAGE_CONFIG", "valueFrom": source}]
-    bundle = parameters.get("cabundle_configmap") or str(entry.get("cabundle_configmap") or "")
-    if bundle:
-        env.append({"name": "AWS_CA_BUNDLE_CONFIGMAP", "value": bundle})
-    if parameters:
-        text = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
-        env.append({"name": "STORAGE_OVERRIDE_CONFIG", "value": text})
-    return Location(uri), env
-
-
-def _storage_key(
-    storage: Object, parameters: Mapping[str, str], name: str, secret: Object | None
-) -> str:
-    data = secret_data(secret)
-    named = str(storage.get("key") or "")
-    wanted = [named] if named else [f"default_{parameters['type']}"] if "type" in parameters else []
-    if not named:
-        wanted.append("default")
-    for key in wanted:
-        if key in data:
-            return key
-    raise Refusal(
-        INVALID_PREDICTOR_SPEC,
-        f"Secret {name} has no entry {' or '.join(wanted)}: create it, "
-        "or correct spec.predictor.model.storage.key",
-    )
-
-
-def _storage_entry(secret: Object | None, key: str, name: str) -> Object:
-    try:
-        entry = json.loads(secret_data(secret)[key])
-    except ValueError:
-        entry = None
-    if not isinstance(entry, dict):
-        raise Refusal(
-            INVALID_PREDICTOR_SPEC,
-            f"entry {key} of Secret {name} is not a JSON object: correct it",
-        )
-    return entry
-
-
-def _volume_name(path: str) -> str:
-    """`/mnt/models` -> `mnt-models`."""
-    return re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")[:63].rstrip("-")

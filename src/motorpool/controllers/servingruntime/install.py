@@ -17,7 +17,7 @@ from motorpool.client import Client
 from motorpool.controllers.servingruntime.configuration import config_map
 
 FIELD_MANAGER = "motorpool-install"
-CLUSTER_WIDE = ("kserve-lgbserver", "kserve-sklearnserver", "kserve-xgbserver")
+CLUSTER_WIDE = ("kserve-lgbserver", "kserve-pmmlserver", "kserve-sklearnserver", "kserve-xgbserver")
 """What of the catalogue is there without asking: it runs on this machine, and none of the seven
 serves its formats. More of it would be selected for models that the seven serve."""
 

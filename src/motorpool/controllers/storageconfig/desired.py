@@ -31,9 +31,15 @@ def is_connection(secret: Object) -> bool:
     return kind == "s3" and FIELDS["access_key_id"] in at(secret, "data", default={})
 
 
-def storage_config(namespace: str, secrets: Iterable[Object]) -> Object | None:
-    """None where the namespace has no data connection."""
-    entries = {name_of(secret): _entry(secret) for secret in secrets if is_connection(secret)}
+def storage_config(
+    namespace: str, secrets: Iterable[Object], *, ca_bundle: str = ""
+) -> Object | None:
+    """None where the namespace has no data connection; *ca_bundle* names a ConfigMap, or "" none.
+
+    A store that is reached by https is trusted by that bundle.
+    """
+    connections = [secret for secret in secrets if is_connection(secret)]
+    entries = {name_of(secret): _entry(secret, ca_bundle) for secret in connections}
     if not entries:
         return None
     return {
@@ -55,12 +61,14 @@ def own_entries(secret: Object) -> set[str]:
     return set(filter(None, annotations_of(secret).get(ENTRIES_ANNOTATION, "").split(",")))
 
 
-def _entry(secret: Object) -> str:
+def _entry(secret: Object, ca_bundle: str) -> str:
     data = secret["data"]
     values = {
         field: base64.b64decode(data[key]).decode("utf-8", "replace")
         for field, key in FIELDS.items()
         if key in data
     }
+    if ca_bundle and values.get("endpoint_url", "").startswith("https://"):
+        values["cabundle_configmap"] = ca_bundle
     document = json.dumps({"type": "s3", **values}, separators=(",", ":"))
     return base64.b64encode(document.encode()).decode()
