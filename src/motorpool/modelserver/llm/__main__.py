@@ -1,0 +1,3 @@
+from motorpool.modelserver.llm.main import main
+
+main()

@@ -1,0 +1,115 @@
+"""The command line of a generative task, with OpenVINO Model Server's names. Pure.
+
+The server's own flags are read by `modelserver.flags`; here are those of the task.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from motorpool.modelserver import flags as server
+from motorpool.modelserver.flags import UsageError
+from motorpool.modelserver.llm import flags as vllm
+from motorpool.modelserver.llm.flagtable import KvPrecision
+
+Task = Literal["text_generation", "embeddings"]
+TASKS: tuple[Task, ...] = ("text_generation", "embeddings")
+TOOL_PARSERS = {
+    "": "",
+    "none": "",
+    "hermes3": "hermes",
+    "llama3": "llama3_json",
+    "mistral": "mistral",
+    "phi4": "phi4_mini_json",
+    "qwen3coder": "qwen3_coder",
+    "granite": "granite",
+}
+REASONING_PARSERS = {"": "", "none": "", "qwen3": "qwen3"}
+KV_PRECISIONS = ("", "u8", "f16", "bf16", "f32")
+VALUES = (
+    "task", "max_num_seqs", "max_num_batched_tokens", "cache_size", "enable_prefix_caching",
+    "kv_cache_precision", "tool_parser", "reasoning_parser",
+)  # fmt: skip
+WITHOUT_EFFECT = (
+    "cache_interval_multiplier", "dynamic_split_fuse", "enable_tool_guided_generation",
+    "max_prompt_len", "model_distribution_policy", "normalize", "num_streams", "pipeline_type",
+    "pooling", "truncate",
+)  # fmt: skip
+"""Taken with a warning: what this engine, or the checkpoint, decides by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    task: Task
+    server: server.Settings
+    model: vllm.Settings
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Raises UsageError."""
+    given, ignored, rest = _split(argv)
+    task = given["task"]
+    if task not in TASKS:
+        raise UsageError(f"--task={task}: this server has the tasks {', '.join(TASKS)}")
+    settings = server.parse(rest)
+    if settings.config_path:
+        raise UsageError("--task is for one model, by model_name and model_path")
+    if not settings.rest_port:
+        raise UsageError(f"rest_port is required for --task {task}")
+    return Settings(task, settings, _model(given, ignored, settings))
+
+
+def _split(argv: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    given: dict[str, str] = {}
+    ignored: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, separator, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in (*VALUES, *WITHOUT_EFFECT):
+            rest.append(word)
+            continue
+        if not separator:
+            text = next(words, "")
+        if name in WITHOUT_EFFECT:
+            ignored.append(name)
+        else:
+            given[name] = text
+    return given, ignored, rest
+
+
+def _model(given: dict[str, str], ignored: list[str], settings: server.Settings) -> vllm.Settings:
+    tool_parser = _chosen(given, "tool_parser", TOOL_PARSERS)
+    kv_precision = given.get("kv_cache_precision", "").lower()
+    if kv_precision not in KV_PRECISIONS:
+        raise UsageError(f"--kv_cache_precision: should be one of {', '.join(KV_PRECISIONS[1:])}")
+    cache_gb = _number(given, "cache_size", 0)
+    return vllm.Settings(
+        model=settings.model_path,
+        served_model_names=(settings.model_name,),
+        generation="ovms",
+        tool_call_parser=tool_parser,
+        enable_auto_tool_choice=bool(tool_parser),
+        reasoning_parser=_chosen(given, "reasoning_parser", REASONING_PARSERS),
+        max_num_seqs=_number(given, "max_num_seqs", 256) or 256,
+        max_num_batched_tokens=_number(given, "max_num_batched_tokens", 0) or None,
+        kv_cache_bytes=cache_gb * 2**30 or None,
+        kv_cache_precision=cast(KvPrecision, kv_precision or "auto"),
+        prefix_caching=given.get("enable_prefix_caching", "true").lower() != "false",
+        without_effect=(*ignored, *settings.without_effect),
+    )
+
+
+def _chosen(given: dict[str, str], name: str, known: dict[str, str]) -> str:
+    value = given.get(name, "")
+    if value not in known:
+        names = ", ".join(filter(None, known))
+        raise UsageError(f"--{name}={value}: should be one of {names}")
+    return known[value]
+
+
+def _number(given: dict[str, str], name: str, otherwise: int) -> int:
+    text = given.get(name, str(otherwise))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UsageError(f"error parsing options - --{name}={text}: should be a number")
+    return int(text)
