@@ -10,9 +10,11 @@ import resource
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import uvloop
+
+from bench import load_grpc
 
 
 @dataclass
@@ -23,8 +25,12 @@ class Load:
     cpu: float  # of one core
 
 
-def measured(port: int, request: bytes, clients: int, seconds: float) -> Load:
-    """Raises RuntimeError where a reply is no 200."""
+Request: TypeAlias = bytes | tuple[bytes, bytes]
+"""Of HTTP/1.1 as it is sent; or of gRPC, as `load_grpc.call` makes it."""
+
+
+def measured(port: int, request: Request, clients: int, seconds: float) -> Load:
+    """Raises RuntimeError where a reply is no 200, or no message."""
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_generate, args=(port, request, clients, seconds, sending))
@@ -39,7 +45,7 @@ def measured(port: int, request: bytes, clients: int, seconds: float) -> Load:
     return load
 
 
-def _generate(port: int, request: bytes, clients: int, seconds: float, result: Any) -> None:
+def _generate(port: int, request: Request, clients: int, seconds: float, result: Any) -> None:
     loop = uvloop.new_event_loop()
     taken, elapsed = loop.run_until_complete(_run(port, request, clients, seconds))
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -55,15 +61,16 @@ def _generate(port: int, request: bytes, clients: int, seconds: float, result: A
 
 
 async def _run(
-    port: int, request: bytes, clients: int, seconds: float
+    port: int, request: Request, clients: int, seconds: float
 ) -> tuple[list[float], float]:
     loop = asyncio.get_running_loop()
     taken: list[float] = []
     started = time.perf_counter()
     ended = [loop.create_future() for _ in range(clients)]
+    make: Any = _Client if isinstance(request, bytes) else load_grpc.Client
     for each in ended:
         await loop.create_connection(
-            lambda each=each: _Client(request, taken, started + seconds, each), "127.0.0.1", port
+            lambda each=each: make(request, taken, started + seconds, each), "127.0.0.1", port
         )
     await asyncio.gather(*ended)
     return taken, time.perf_counter() - started

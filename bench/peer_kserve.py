@@ -1,11 +1,12 @@
 """A model behind the KServe SDK's own server; runs in that SDK's virtual environment.
 
-python peer_kserve.py sklearn|openvino|identity PATH PORT
+python peer_kserve.py sklearn|openvino|identity PATH PORT [GRPC_PORT]
 """
 
 import sys
 
 import uvicorn
+from grpc.aio import _server as rpc
 
 
 class OnLoopback(uvicorn.Config):
@@ -13,8 +14,14 @@ class OnLoopback(uvicorn.Config):
         super().__init__(*given, **named | {"host": "127.0.0.1"})
 
 
+class RpcOnLoopback(rpc.Server):
+    def add_insecure_port(self, address):
+        return super().add_insecure_port(address.replace("[::]", "127.0.0.1"))
+
+
 # The SDK itself would listen on every address of the machine.
 uvicorn.Config = OnLoopback
+rpc.Server = RpcOnLoopback
 
 from kserve import Model, ModelServer  # noqa: E402
 from kserve.utils.utils import get_predict_input, get_predict_response  # noqa: E402
@@ -49,5 +56,8 @@ def openvino(path):
 KINDS = {"sklearn": sklearn, "openvino": openvino, "identity": lambda path: lambda rows: rows}
 
 if __name__ == "__main__":
-    kind, path, port = sys.argv[1:]
-    ModelServer(http_port=int(port), enable_grpc=False).start([Served(kind, path)])
+    kind, path, port, *rpc_port = sys.argv[1:]
+    ports = {"http_port": int(port), "enable_grpc": bool(rpc_port)}
+    if rpc_port:
+        ports["grpc_port"] = int(rpc_port[0])
+    ModelServer(**ports).start([Served(kind, path)])

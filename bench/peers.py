@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.load import once
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "motorpool-bench")
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 KSERVE = ("kserve", "scikit-learn", "openvino")
 MLSERVER = ("mlserver", "mlserver-sklearn")
 PEER_KSERVE = Path(__file__).with_name("peer_kserve.py")
@@ -51,11 +52,28 @@ def ours(model: Path, port: int, *flags: str) -> list[str]:
             "--rest_bind_address=127.0.0.1"]  # fmt: skip
 
 
-def kserve(programs: Path, kind: str, model: Path, port: int) -> list[str]:
-    return [str(programs / "python"), str(PEER_KSERVE), kind, str(model), str(port)]
+def ours_with_grpc(rpc_port: int, model: Path, port: int) -> list[str]:
+    return ours(
+        model, port, "--allow_pickle", f"--port={rpc_port}", "--grpc_bind_address=127.0.0.1"
+    )
 
 
-def mlserver(programs: Path, model: Path, port: int) -> list[str]:
+def kserve(
+    programs: Path, kind: str, model: Path, port: int, rpc_port: int | None = None
+) -> list[str]:
+    command = [str(programs / "python"), str(PEER_KSERVE), kind, str(model), str(port)]
+    return command if rpc_port is None else [*command, str(rpc_port)]
+
+
+def kserve_with_grpc(rpc_port: int, programs: Path, model: Path, port: int) -> list[str]:
+    return kserve(programs, "sklearn", model, port, rpc_port)
+
+
+def mlserver_with_grpc(rpc_port: int, programs: Path, model: Path, port: int) -> list[str]:
+    return mlserver(programs, model, port, rpc_port)
+
+
+def mlserver(programs: Path, model: Path, port: int, rpc_port: int | None = None) -> list[str]:
     """One model of scikit-learn, in the serving process itself.
 
     Its default, a worker process, did not start here: no current event loop, it said.
@@ -68,7 +86,7 @@ def mlserver(programs: Path, model: Path, port: int) -> list[str]:
     directory = model.parent / "mlserver"
     directory.mkdir(exist_ok=True)
     (directory / "model-settings.json").write_text(json.dumps(settings))
-    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    ports = {"http_port": port, "grpc_port": rpc_port or free_port(), "metrics_port": free_port()}
     (directory / "settings.json").write_text(
         json.dumps({"host": "127.0.0.1", "parallel_workers": 0} | ports)
     )
@@ -78,8 +96,10 @@ def mlserver(programs: Path, model: Path, port: int) -> list[str]:
 @contextlib.contextmanager
 def running(name: str, command: list[str], port: int, request: bytes) -> Iterator[Server]:
     """The server, once it has answered *request*."""
+    # Everyone with compiled bytecode, as pip installs it: a checkout may be told to write none.
+    environment = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             once(port, request)
             yield Server(name, port, process.pid)

@@ -1,8 +1,8 @@
 """How fast the model server is, beside its peers and the bare engine: `python -m bench.server`.
 
-Words on the command line choose: iris resnet jpeg identity start. What is compared is measured in
-turns within one run, because the machine's own speed changes from minute to minute; a ratio is the
-median of the ratios of the rounds.
+Words on the command line choose: iris grpc resnet jpeg identity start workers. What is compared is
+measured in turns within one run, because the machine's own speed changes from minute to minute; a
+ratio is the median of the ratios of the rounds.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from motorpool.modelserver.main import warm
@@ -26,7 +27,8 @@ import openvino as ov  # noqa: E402
 from openvino import opset13 as op  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from bench import load, peers, resnet50  # noqa: E402
+from bench import load, load_grpc, peers, resnet50  # noqa: E402
+from motorpool.modelserver.protocols import messages  # noqa: E402
 
 ROUNDS = 5
 ROUND_S = 3.0
@@ -34,10 +36,13 @@ RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.random((1, 3, 224, 224), np.float32)
 IRIS = [5.1, 3.5, 1.4, 0.2]
 OUTPUT = "output-0"  # what KServe's server calls its only one
+Measure = Callable[[], float]
 DIGITS = Path(__file__).parents[1] / "examples/digits/model"
 
 
 def main(chosen: list[str]) -> None:
+    if unknown := set(chosen) - set(BENCHES):
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} before; rounds of {ROUND_S:g} s")
     with tempfile.TemporaryDirectory() as directory:
         for name in chosen or list(BENCHES):
@@ -47,8 +52,8 @@ def main(chosen: list[str]) -> None:
             BENCHES[name](path)
 
 
-def iris(model: Path) -> None:
-    """LogisticRegression of scikit-learn, V2 JSON, 16 connections."""
+def trained_on_iris(model: Path) -> bytes:
+    """A request for what was trained."""
     import joblib
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
@@ -56,7 +61,38 @@ def iris(model: Path) -> None:
     features, classes = load_iris(return_X_y=True)
     joblib.dump(LogisticRegression(max_iter=1000).fit(features, classes), model / "model.joblib")
     tensor = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": IRIS}
-    request = posted({"inputs": [tensor]})
+    return posted({"inputs": [tensor]})
+
+
+def grpc(model: Path) -> None:
+    """The same over gRPC, typed contents, 16 connections."""
+    over_rest = trained_on_iris(model)
+    infer = messages.message("inference.ModelInferRequest")(model_name="m")
+    contents = {"fp64_contents": IRIS}
+    infer.inputs.add(name="x", datatype="FP64", shape=[1, 4], contents=contents)
+    request = load_grpc.call(
+        "/inference.GRPCInferenceService/ModelInfer", infer.SerializeToString()
+    )
+    rivals: dict[str, Measure] = {}
+    with contextlib.ExitStack() as stack:
+
+        def add(name: str, make: Callable[..., list[str]], *first: object) -> None:
+            rpc_port = peers.free_port()
+            command = bound(make, rpc_port, *first)
+            stack.enter_context(started(command, model, over_rest))
+            rivals[name] = loaded(rpc_port, request, 16)
+
+        add("ours", peers.ours_with_grpc)
+        if programs := peers.installed("kserve", peers.KSERVE):
+            add("kserve", peers.kserve_with_grpc, programs)
+        if programs := peers.installed("mlserver", peers.MLSERVER):
+            add("mlserver", peers.mlserver_with_grpc, programs)
+        compare(rivals)
+
+
+def iris(model: Path) -> None:
+    """LogisticRegression of scikit-learn, V2 JSON, 16 connections."""
+    request = trained_on_iris(model)
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(started(peers.ours, model, request, "--allow_pickle"))]
         if programs := peers.installed("kserve", peers.KSERVE):
@@ -72,13 +108,14 @@ def iris(model: Path) -> None:
 
 
 def resnet(model: Path) -> None:
-    """ResNet-50 with random weights, FP32 tensors as bytes, both ways."""
+    """ResNet-50 with random weights, FP32 tensors as bytes, both ways; free: threads not pinned."""
     resnet50.build(model)
     request = posted(*tensor_request("0", PIXELS, "1463"))
     for_kserve = posted(*tensor_request("0", PIXELS, OUTPUT))
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(started(peers.ours, model, request))
         rivals = {"bare": inferences(model)}
+        rivals["bare, free"] = inferences(model, ENABLE_CPU_PINNING=False)
         rivals["ours, 1"] = loaded(server.port, request, 1)
         rivals["ours, 4"] = loaded(server.port, request, 4)
         if programs := peers.installed("kserve", peers.KSERVE):
@@ -87,6 +124,49 @@ def resnet(model: Path) -> None:
             rivals["kserve, 1"] = loaded(peer.port, for_kserve, 1)
             rivals["kserve, 4"] = loaded(peer.port, for_kserve, 4)
         compare(rivals)
+
+
+def workers(model: Path) -> None:
+    """Two processes beside one: iris with 16 connections, ResNet-50 with 4; and their memory."""
+    resnet50.build(model / "resnet")
+    kinds = {
+        "iris": (model, trained_on_iris(model), 16),
+        "resnet": (model / "resnet", posted(*tensor_request("0", PIXELS, "1463")), 4),
+    }
+    for name, (path, request, clients) in kinds.items():
+        with contextlib.ExitStack() as stack:
+            servers = [
+                stack.enter_context(started(peers.ours, path, request, "--allow_pickle"))
+                for _ in range(2)
+            ]
+            first, second = (each.port for each in servers)
+            compare(
+                {
+                    f"ours, {name}": loaded(first, request, clients),
+                    f"two, {name}": shared([first, second], request, clients),
+                }
+            )
+            for each in servers:
+                print(
+                    f"  resident {peers.rss_mb(each.pid):.0f} MB, its share {pss_mb(each.pid):.0f}"
+                )
+
+
+def pss_mb(pid: int) -> float:
+    """Resident, with what several processes share counted in parts."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
+
+
+def shared(ports: list[int], request: load.Request, clients: int) -> Measure:
+    """As many clients in all, spread over the servers, as a socket that they share would do it."""
+
+    def measure() -> float:
+        given = [(port, request, clients // len(ports), ROUND_S) for port in ports]
+        with ThreadPoolExecutor(len(ports)) as pool:
+            return sum(each.rate for each in pool.map(lambda one: load.measured(*one), given))
+
+    return measure
 
 
 def jpeg(model: Path) -> None:
@@ -162,10 +242,9 @@ def start(_: Path) -> None:
 
 
 BENCHES = {
-    "iris": iris, "resnet": resnet, "jpeg": jpeg, "identity": identity, "start": start,
+    "iris": iris, "grpc": grpc, "resnet": resnet, "jpeg": jpeg, "identity": identity,
+    "start": start, "workers": workers,
 }  # fmt: skip
-
-Measure = Callable[[], float]
 
 
 def compare(rivals: dict[str, Measure]) -> None:
@@ -194,7 +273,7 @@ def report(rounds: list[dict[str, float]], form: str) -> None:
 
 
 class loaded:  # noqa: N801 - a function that remembers
-    def __init__(self, port: int, request: bytes, clients: int) -> None:
+    def __init__(self, port: int, request: load.Request, clients: int) -> None:
         self._given = (port, request, clients, ROUND_S)
         self.loads: list[load.Load] = []
 
@@ -203,10 +282,10 @@ class loaded:  # noqa: N801 - a function that remembers
         return self.loads[-1].rate
 
 
-def inferences(model: Path) -> Measure:
+def inferences(model: Path, **properties: object) -> Measure:
     """The engine's own asynchronous queue, as full as it wants to be."""
     compiled = ov.Core().compile_model(
-        model / "1/model.xml", "CPU", {"PERFORMANCE_HINT": "LATENCY"}
+        model / "1/model.xml", "CPU", {"PERFORMANCE_HINT": "LATENCY"} | properties
     )
 
     def measure() -> float:

@@ -1,4 +1,4 @@
-"""What the platform costs: time to serve, memory, idle CPU, apply to Ready.
+"""What the platform costs: time to serve, memory, idle CPU, apply to Ready, many pods.
 
 Run from the root of the repository: `make bench`. Prints one table against the targets, with the
 machine's name; `--output json` for scripts. Every figure is measured in this one run.
@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import platform as machine
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from tests.platform import Platform, processes, running
 from tests.programs import program
+
+from bench import podman, pods
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits"
@@ -39,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--idle-s", type=int, default=30)
+    parser.add_argument("--fleet", type=int, default=pods.FLEET, help="0 leaves it out")
     parser.add_argument("--output", choices=["table", "json"], default="table")
     options = parser.parse_args()
 
@@ -50,6 +54,12 @@ def main() -> None:
             figures += memory(platform)
             figures.append(idle_cpu(platform, options.idle_s))
             figures.append(apply_to_ready(platform, options.runs))
+        pods.prepare(Path(directory) / "pods")
+        with running(Path(directory) / "pods") as platform:
+            time.sleep(SETTLE_S)
+            figures += many_pods(platform, options.runs, options.fleet)
+        if shutil.which("podman"):
+            figures += containers(Path(directory) / "podman", options.runs)
     if options.output == "json":
         print(json.dumps({"machine": name(), "figures": [asdict(f) for f in figures]}, indent=1))
     else:
@@ -117,6 +127,37 @@ def apply_to_ready(platform: Platform, runs: int) -> Figure:
         platform.kubectl("delete", "isvc", isvc)
     # The first one pays for kubectl's discovery cache.
     return at_most("kubectl apply to Ready, small model", statistics.median(seconds[1:]), 1.0, "s")
+
+
+def many_pods(platform: Platform, runs: int, fleet: int) -> list[Figure]:
+    """A model server's start by a fork and without, and many InferenceServices at once."""
+    pods.build(platform)
+    starts = pods.measure_starts(platform, runs)
+    figures = [
+        Figure("pod of a model server to Ready, forked", "", f"{starts['forked']:.2f} s", None),
+        Figure("  the same, executed", "", f"{starts['cold']:.2f} s", None),
+    ]
+    if fleet:
+        found = pods.measure_fleet(platform, fleet)
+        what = f"{fleet} InferenceServices at once, all Ready"
+        share = f"{found['pss_mb']:.2f} MB"
+        figures += [
+            at_most(what, found["seconds"], 60.0, "s"),
+            at_most("  private memory of each, the largest", found["uss_most_mb"], 25.0, "MB"),
+            Figure("  with its share of what is common, median", "", share, None),
+        ]
+    return figures
+
+
+def containers(directory: Path, runs: int) -> list[Figure]:
+    """A pod's start in podman, its image being there."""
+    directory.mkdir()
+    found = podman.measure(directory, runs)
+    return [
+        Figure("pod in podman to Ready", "", f"{found['start']:.2f} s", None),
+        Figure("  the first one, which starts podman", "", f"{found['first']:.2f} s", None),
+        Figure("  beside it: podman's service", "", f"{found['service_mb']:.0f} MB", None),
+    ]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """Small models, built for the tests."""
 
+import functools
+import math
+import timeit
 from pathlib import Path
 
 from motorpool.modelserver.main import warm
@@ -42,14 +45,25 @@ def two_inputs(directory: Path) -> None:
     save(directory, [total, twice], [a, b])
 
 
-def slow(directory: Path, size: int = 1200, layers: int = 30) -> None:
-    """Some tenths of a second of matrix products."""
-    x = parameter("x", [size, size])
-    node = x
-    matrix = np.eye(size, dtype=np.float32)
-    for _ in range(layers):
-        node = op.tanh(op.matmul(node, matrix, False, False))
-    save(directory, [named(op.reduce_sum(node, np.array([0, 1])), "y")], [x])
+def slow(directory: Path, size: int = 1200, busy_s: float = 1) -> None:
+    """Products of matrices, as many as keep this machine busy for *busy_s*."""
+    save(directory, *_products(size, math.ceil(busy_s / _product_s(size))))
+
+
+def _products(size: int, count: int) -> tuple[list[object], list[object]]:
+    x = node = parameter("x", [size, size])
+    for _ in range(count):
+        node = op.tanh(op.matmul(node, x, False, False))
+    return [named(op.reduce_sum(node, np.array([0, 1])), "y")], [x]
+
+
+@functools.cache
+def _product_s(size: int) -> float:
+    """Measured: one processor's time is ten times another's."""
+    count = 10
+    compiled = ov.Core().compile_model(ov.Model(*_products(size, count), "m"), "CPU")
+    zeros = np.zeros((size, size), np.float32)
+    return min(timeit.repeat(lambda: compiled(zeros), number=1, repeat=5)) / count
 
 
 def onnx_times_two(file: Path) -> None:

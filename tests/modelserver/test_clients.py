@@ -1,10 +1,12 @@
 """Triton's HTTP client, unmodified; and what rude clients do."""
 
 import contextlib
+import http.client
 import json
 import os
 import resource
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +144,36 @@ def test_memory_stays_flat_and_answers_are_each_clients_own(server):
     ask(int(os.environ.get("MOTORPOOL_SOAK_REQUESTS", "4000")))
 
     assert resident_kb() < before + 4096
+
+
+def asked_until_refused(server, counts):
+    """Requests one after another, each until its answer, until nobody listens any more."""
+    body = json.dumps({"inputs": [NUMBERS]})
+    connection = http.client.HTTPConnection(server.address, server.port, timeout=10)
+    while True:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            return
+        kept = True
+        while kept:
+            connection.request("POST", "/v2/models/m/infer", body)
+            answer = connection.getresponse()
+            counts.append((answer.status, len(answer.read())))
+            kept = answer.getheader("connection") != "close"
+        connection.close()
+
+
+def test_sigterm_under_full_load_fails_no_request(tmp_path):
+    models.times(tmp_path / "1", 2)
+    counts = []
+    with started(tmp_path, log=tmp_path / "log") as server, ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(asked_until_refused, server, counts) for _ in range(8)]
+        wait_until(lambda: len(counts) > 500)
+        code = server.stop()
+        for client in clients:
+            client.result(10)
+
+    assert code == 0
+    assert {status for status, _ in counts} == {200}
+    assert len({size for _, size in counts}) == 1

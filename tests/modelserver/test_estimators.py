@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from motorpool.modelserver import formats
+from motorpool.modelserver.contract import EngineError
+from motorpool.modelserver.estimators import loading
 from tests.modelserver.server import free_port, run, started
 
 pytest.importorskip("sklearn")
@@ -75,6 +78,11 @@ def test_an_estimator_tells_its_tensors_and_its_state(classifier):
     assert classifier.get("/v1/models/m").json == {"name": "m", "ready": True}
 
 
+@pytest.mark.parametrize("what", ["live", "ready"])
+def test_health_is_an_object_as_behind_kserves_servers(classifier, what):
+    assert classifier.get(f"/v2/health/{what}").json == {what: True}
+
+
 def test_rows_of_another_width_are_refused(classifier):
     answer = classifier.call("POST", PREDICT, '{"instances": [[1, 2]]}')
 
@@ -100,6 +108,49 @@ def test_kserves_flags_and_its_variable_are_understood(tmp_path, monkeypatch):
 
     with started(tmp_path / "nowhere", *flags, log=tmp_path / "log") as server:
         np.testing.assert_allclose(predicted(server), model.predict_proba(ROWS))
+
+
+PROBABLY = {"parameters": {"predict_proba": True}}
+
+
+@pytest.mark.parametrize("classes", [estimators.CLASSES, estimators.CLASSES > 0])
+def test_a_request_may_ask_for_probabilities(tmp_path, classes):
+    model = estimators.sklearn(tmp_path / "model.joblib", classes)
+    expected = model.predict_proba(ROWS).tolist()
+
+    with started(tmp_path, "--allow_pickle", log=tmp_path / "log") as server:
+        v2 = server.infer({"inputs": [ROWS_INPUT]} | PROBABLY).json["outputs"][0]
+        body = json.dumps({"instances": ROWS} | PROBABLY)
+        v1 = server.call("POST", PREDICT, body).json["predictions"]
+        plain = predicted(server)
+        estimators.sklearn(tmp_path / "model.joblib")
+        again = server.infer({"inputs": [ROWS_INPUT]} | PROBABLY).json["outputs"][0]
+
+    assert (v2["shape"], v2["datatype"]) == ([3, len(set(classes))], "FP64")
+    assert v2["data"] == [each for row in expected for each in row] == again["data"]
+    assert v1 == expected
+    assert plain == model.predict(ROWS).tolist()
+
+
+def test_who_has_no_probabilities_says_so(tmp_path):
+    estimators.boosted_by_xgboost(tmp_path / "model.ubj")
+
+    with started(tmp_path, log=tmp_path / "log") as server:
+        answer = server.infer({"inputs": [ROWS_INPUT]} | PROBABLY)
+
+    assert (answer.status, "no probabilities" in answer.error) == (400, True)
+
+
+def test_probabilities_of_a_file_that_has_changed_are_refused(tmp_path):
+    file = tmp_path / "model.joblib"
+    estimators.sklearn(file)
+    options = loading.Options(allow_pickle=True)
+
+    engine = loading.load(formats.find(tmp_path), options)
+    file.write_bytes(file.read_bytes() + b"\0")
+
+    with pytest.raises(EngineError, match="has changed since it was loaded"):
+        engine.probabilities()
 
 
 def test_labels_that_are_words_come_as_strings(tmp_path):

@@ -95,3 +95,20 @@ def test_children_answer_soon_after_the_fork(tmp_path):
     # 0.2 s is what we aim at; a machine that does other work at the same time gets more.
     busy = os.environ.get("CI") or os.getloadavg()[0] > (os.cpu_count() or 1)
     assert min(took) < (1.0 if busy else 0.2), took
+
+
+def test_what_a_server_leaves_out_is_there_for_who_wants_it_later():
+    result = in_python(
+        """
+        import json, sys
+        from motorpool.modelserver import main
+        main.warm()
+        named = "rich", "openvino.tools.ovc", "openvino.opset13"
+        left_out = [name in sys.modules for name in named]
+        import openvino.opset8, openvino.tools.ovc, rich.console
+        from openvino import opset13
+        print(json.dumps([left_out, hasattr(opset13, "relu"), hasattr(openvino.opset8, "relu")]))
+        """
+    )
+
+    assert result == [[False, False, False], True, True]

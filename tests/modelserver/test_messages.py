@@ -137,3 +137,11 @@ def test_reflection_describes_a_service_with_all_that_it_needs(service):
     assert len(described.file_descriptor_response.file_descriptor_proto) == 4
     assert unknown.error_response.error_code == 5
     assert extension.error_response.error_message == "there are no extensions"
+
+
+def test_probabilities_are_asked_for_by_a_parameter():
+    asked = request(shape=[1], contents={"fp32_contents": [1]})
+    assert not v2_grpc.decode_request(asked).probabilities
+
+    asked.parameters["predict_proba"].bool_param = True
+    assert v2_grpc.decode_request(asked).probabilities

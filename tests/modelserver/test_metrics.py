@@ -1,5 +1,6 @@
 import pytest
 
+from motorpool.modelserver import flags
 from motorpool.modelserver.metrics import (
     BOUNDS,
     INFERENCE_TIME,
@@ -85,3 +86,10 @@ def test_labels_are_escaped():
     registry.value(REQUESTS_SUCCESS, name='a"\\\n')
 
     assert registry.exposition().endswith('{name="a\\"\\\\\\n"} 0\n')
+
+
+def test_families_of_graphs_may_be_asked_for_and_have_no_series():
+    assert Registry(["ovms_current_graphs"]).exposition() == ""
+    argv = ["--model_name=m", "--model_path=p", "--rest_port=1", "--metrics_enable"]
+    asked = flags.parse([*argv, "--metrics_list=ovms_current_graphs,ovms_streams"])
+    assert asked.metrics_list == ("ovms_current_graphs", "ovms_streams")

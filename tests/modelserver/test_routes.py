@@ -61,3 +61,10 @@ def test_any_other_address_is_unknown(path):
 def test_a_wrong_verb_is_unsupported(method, path):
     with pytest.raises(UnsupportedMethod):
         route(method, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models/m/versions/0:predict", "/v2/models/m/versions/0/infer"]
+)
+def test_version_zero_is_the_default(path):
+    assert route("POST", path).version is None

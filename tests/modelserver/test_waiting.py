@@ -4,12 +4,14 @@ import asyncio
 import json
 import socket
 
+import grpc
 import pytest
 
 from motorpool.modelserver import waiting
 from motorpool.modelserver.errors import ClientLeft, Expired
+from motorpool.modelserver.protocols import messages
 from tests.modelserver import models
-from tests.modelserver.server import started, wait_until
+from tests.modelserver.server import free_port, started, wait_until
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ UNDER_WAY = 'ovms_current_requests{name="m",version="1"}'
 FAILED = (
     'ovms_requests_fail{api="KServe",interface="REST",method="ModelInfer",name="m",version="1"}'
 )
+FAILED_GRPC = FAILED.replace("REST", "gRPC")
 
 
 def sent(server, *headers):
@@ -74,9 +77,12 @@ def sent(server, *headers):
 
 @pytest.fixture
 def busy(tmp_path):
-    """A server whose one worker is busy for a second or so."""
-    models.slow(tmp_path / "1", size=700, layers=150)
-    with started(tmp_path, log=tmp_path / "log") as server:
+    """A server whose one worker is busy for two seconds."""
+    models.slow(tmp_path / "1", size=700, busy_s=2)
+    port = free_port()
+    local = f"--port={port}", "--grpc_bind_address=127.0.0.1"
+    with started(tmp_path, *local, log=tmp_path / "log") as server:
+        server.grpc = f"127.0.0.1:{port}"
         first = sent(server)
         wait_until(lambda: server.metric(UNDER_WAY) == 1)
         yield server
@@ -102,5 +108,44 @@ def test_a_request_whose_time_is_over_is_answered_and_never_computed(busy):
     with sent(busy, "x-envoy-expected-rq-timeout-ms: 20") as late:
         assert late.recv(100).startswith(b"HTTP/1.1 504")
 
+    wait_until(lambda: busy.metric(UNDER_WAY) == 0)
+    assert busy.metric(DONE) == 1
+
+
+def infer(channel):
+    return channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=messages.message("inference.ModelInferRequest").SerializeToString,
+    )
+
+
+def matrix():
+    request = messages.message("inference.ModelInferRequest")(model_name="m")
+    request.inputs.add(name="x", datatype="FP32", shape=[700, 700])
+    request.raw_input_contents.append(bytes(4 * 700 * 700))
+    return request
+
+
+@pytest.mark.slow
+def test_a_call_whose_deadline_passes_is_never_computed(busy):
+    with grpc.insecure_channel(busy.grpc) as channel:
+        grpc.channel_ready_future(channel).result(timeout=20)
+        with pytest.raises(grpc.RpcError) as late:
+            infer(channel)(matrix(), timeout=0.2)
+
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    wait_until(lambda: busy.metric(UNDER_WAY) == 0)
+    assert busy.metric(DONE) == 1
+
+
+@pytest.mark.slow
+def test_a_call_that_its_client_cancels_is_never_computed(busy):
+    with grpc.insecure_channel(busy.grpc) as channel:
+        calls = [infer(channel).future(matrix()) for _ in range(3)]
+        wait_until(lambda: busy.metric(UNDER_WAY) == 4)
+        for call in calls:
+            call.cancel()
+
+        wait_until(lambda: busy.metric(FAILED_GRPC) == 3)
     wait_until(lambda: busy.metric(UNDER_WAY) == 0)
     assert busy.metric(DONE) == 1

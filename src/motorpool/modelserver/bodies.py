@@ -18,7 +18,8 @@ SLOWEST_BYTES_S = 2**18
 class Bodies:
     """What the requests in flight take of our memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, body_most: int | None = None) -> None:
+        self.body_most = BODY_MOST if body_most is None else body_most
         self._held = 0
 
     def open(self, scope: Any) -> "Body":
@@ -105,8 +106,9 @@ class Body:
         return bytes(content)
 
     def _hold(self, size: int) -> None:
-        if self._held + size > BODY_MOST:
-            raise TooLarge("Request body is too large", f"at most {BODY_MOST} bytes are taken")
+        most = self._bodies.body_most
+        if self._held + size > most:
+            raise TooLarge("Request body is too large", f"at most {most} bytes are taken")
         self._bodies.hold(size)
         self._held += size
 

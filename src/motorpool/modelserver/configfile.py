@@ -6,7 +6,6 @@ name.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ def _model(entry: Any, place: str, folder: Path, common: Settings) -> Settings:
     }
     # An absolute path stays what it is.
     values["model_path"] = str(folder / values["model_path"])
-    settings = replace(common, config_path="", **values)
+    settings = msgspec.structs.replace(common, config_path="", **values)
     try:
         check_steps(settings)
     except UsageError as error:

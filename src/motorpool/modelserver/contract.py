@@ -4,7 +4,7 @@
 inference block and run on threads; everything else is for the event loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +45,14 @@ class Engine(Protocol):
         """Rows worth computing together, of requests that have come together; 1 for none."""
         ...
 
-    def slot(self) -> Slot: ...
+    @property
+    def probabilities(self) -> "Callable[[], Engine] | None":
+        """What answers with probabilities, where this can; blocking. Raises EngineError."""
+        ...
+
+    def slot(self, *, on_loop: bool = False) -> Slot:
+        """*on_loop*: for inferences so short that another thread is not worth waking for them."""
+        ...
 
 
 class Load(Protocol):

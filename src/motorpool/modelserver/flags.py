@@ -7,14 +7,13 @@ Pure: words in, `Settings` out, or `UsageError`. As OVMS reads them: `--name val
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
 
 from motorpool.modelserver.formats import Format
 from motorpool.modelserver.layout import NO_LAYOUTS, Layouts, parse_layouts
-from motorpool.modelserver.metrics import FAMILIES
+from motorpool.modelserver.metrics import FAMILIES, OF_GRAPHS
 from motorpool.modelserver.policy import LATEST, VersionPolicy, parse_policy
 from motorpool.modelserver.preprocess import (
     Pair,
@@ -55,8 +54,7 @@ class UsageError(Exception):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     model_name: str = ""
     model_path: str = ""
     model_format: Format | None = None
@@ -80,7 +78,7 @@ class Settings:
     target_device: str = ""
     nireq: int = 0
     batch_window_us: int = 0
-    plugin_config: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    plugin_config: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     cache_dir: str = ""
     cpu_extension: str = ""
     file_system_poll_wait_seconds: int = 1
@@ -172,7 +170,6 @@ GENERATIVE = (
     "pull",
     "source_model",
     "model_repository_path",
-    "task",
     "gguf_filename",
     "overwrite_models",
     "weight-format",
@@ -196,10 +193,15 @@ def parse(argv: Sequence[str]) -> Settings:
     """The settings that *argv*, without the program's name, asks for. Raises UsageError."""
     if not argv:
         return Settings(help=True)
-    settings = replace(Settings(), **_values(argv))
+    settings = msgspec.structs.replace(Settings(), **_values(argv))
     if not (settings.help or settings.version):
         _check(settings)
     return settings
+
+
+def is_generative(argv: Sequence[str]) -> bool:
+    """Whether *argv* asks for a task of language models; see `llm/ovms/flags`."""
+    return any(word == "--task" or word.startswith("--task=") for word in argv)
 
 
 def usage() -> str:
@@ -344,7 +346,7 @@ def _format(text: str) -> Format:
 
 def _families(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if unknown := sorted(set(names) - {family.name for family in FAMILIES}):
+    if unknown := sorted(set(names) - {*OF_GRAPHS, *(family.name for family in FAMILIES)}):
         raise ValueError(f"there is no metric named {', '.join(unknown)}")
     return names
 
@@ -389,4 +391,4 @@ _READ: dict[str, Callable[[str], Any]] = {
     "help": _switch,
     "version": _switch,
 }
-assert set(_READ) == set(MEANING) == {each.name for each in fields(Settings)} - {"without_effect"}
+assert set(_READ) == set(MEANING) == set(Settings.__struct_fields__) - {"without_effect"}

@@ -20,11 +20,12 @@ class Format(Enum):
     SKLEARN = "sklearn"
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
+    PMML = "pmml"
 
     @property
     def is_estimator(self) -> bool:
-        """Whether a library of its own, instead of OpenVINO, runs it."""
-        return self in (Format.SKLEARN, Format.XGBOOST, Format.LIGHTGBM)
+        """Whether something of its own, instead of OpenVINO, runs it."""
+        return self in (Format.SKLEARN, Format.XGBOOST, Format.LIGHTGBM, Format.PMML)
 
 
 class ModelFile(NamedTuple):
@@ -48,6 +49,7 @@ ESTIMATOR_PATTERNS = {
     Format.SKLEARN: ("*.joblib", "*.pkl", "*.pickle"),
     Format.XGBOOST: ("*.bst", "*.json", "*.ubj"),
     Format.LIGHTGBM: ("*.bst", "*.txt"),
+    Format.PMML: ("*.pmml",),
 }
 NEEDS = {".xml": ".bin", ".pdmodel": ".pdiparams"}
 HEAD_BYTES = 64
@@ -60,7 +62,7 @@ def find(directory: Path, wanted: Format | None = None) -> ModelFile:
         kind = "" if wanted is None else f" of the format {wanted.value}"
         raise FormatError(
             f"no model{kind} in {directory}; looked for OpenVINO IR (*.xml with *.bin), *.onnx, "
-            "*.pdmodel, *.pb, *.tflite, *.joblib, *.pkl, *.bst, *.ubj, *.json, *.txt"
+            "*.pdmodel, *.pb, *.tflite, *.joblib, *.pkl, *.bst, *.ubj, *.json, *.txt, *.pmml"
         )
     return found
 

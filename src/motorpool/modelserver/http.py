@@ -4,11 +4,12 @@ The statuses are OpenVINO Model Server's, the odd ones included: 412 for what is
 wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
+import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import structlog
 from granian.rsgi import ProtocolClosed, ProtocolError
 
@@ -46,6 +47,8 @@ RELOAD_FAILED = "Reloading config file failed. Check server logs for more info."
 
 JSON_TYPE = "application/json"
 JSON_LENGTH = "inference-header-content-length"
+QUIET_S = 0.05
+QUIET_MOST_S = 1.0
 
 
 class Reply(NamedTuple):
@@ -55,8 +58,7 @@ class Reply(NamedTuple):
     json_length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cors:
+class Cors(msgspec.Struct, frozen=True):
     """What browsers are told of who may read the answers."""
 
     origins: str = "*"
@@ -100,8 +102,23 @@ class App:
         self._registry = registry
         self._server_metadata = v2.encode_server_metadata(version)
         self._bodies = Bodies()
+        self._asked = 0
+
+    async def quiet(self) -> None:
+        """Asks every client to close its connection, and waits until they do, but not for long.
+
+        A connection that the server closes may just have been used for another request.
+        """
+        self._cors = [*self._cors, ("connection", "close")]
+        self._json_headers = [("content-type", JSON_TYPE), *self._cors]
+        for _ in range(round(QUIET_MOST_S / QUIET_S)):
+            before = self._asked
+            await asyncio.sleep(QUIET_S)
+            if self._asked == before:
+                return
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        self._asked += 1
         try:
             reply = await self._reply(scope, protocol)
         except errors.InferError as error:
@@ -141,6 +158,8 @@ class App:
             return Reply(self._server_metadata)
         if endpoint is Endpoint.SERVER_READY and not self._catalog.ready.is_set():
             raise errors.NotReady
+        if endpoint in (Endpoint.SERVER_LIVE, Endpoint.SERVER_READY):
+            return Reply(self._health(endpoint))
         if endpoint is Endpoint.CONFIG:
             return Reply(self._config())
         if endpoint is Endpoint.METRICS:
@@ -148,6 +167,12 @@ class App:
                 raise errors.UnknownAddress
             return Reply(self._registry.exposition().encode(), content_type=metrics.CONTENT_TYPE)
         return Reply()
+
+    def _health(self, endpoint: Endpoint) -> bytes:
+        """Nothing, as OpenVINO Model Server; of tables, what clients of KServe's servers read."""
+        if not any(each.serves_tables for each in self._catalog.models):
+            return b""
+        return v2.encode_health("live" if endpoint is Endpoint.SERVER_LIVE else "ready")
 
     def _model_ready(self, route: Route) -> Reply:
         version = self._catalog.model(route.model).version(route.version)
@@ -167,8 +192,7 @@ class App:
     def _status(self, route: Route) -> Reply:
         """V1, of a table in the words of KServe's own servers, which it is served in place of."""
         model = self._catalog.model(route.model)
-        version = next((each for each in model.versions if each.serving is not None), None)
-        if version is not None and version.serving is not None and version.serving.engine.spec.rows:
+        if model.serves_tables:
             return Reply(v1.encode_status(model.name))
         status = model.status(route.version)
         model.count_status("REST")
@@ -216,8 +240,10 @@ class App:
         return Reply(content, json_length=end)
 
     async def _predicted(self, serving: Serving, body: bytes) -> Reply:
-        request, form = v1.decode_predict(body, serving.engine.spec)
-        return Reply(v1.encode_predict(form, await infer(serving, request, self._decoders)))
+        spec = serving.engine.spec
+        request, form = v1.decode_predict(body, spec)
+        outputs = await infer(serving, request, self._decoders)
+        return Reply(v1.encode_predict(form, outputs, named=spec.named))
 
 
 async def _awaited(

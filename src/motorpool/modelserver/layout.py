@@ -5,7 +5,6 @@ requests come in A while the model's file has B: a transposition is put between 
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,12 +18,11 @@ class Layout(NamedTuple):
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Layouts:
+class Layouts(msgspec.Struct, frozen=True):
     """The layouts that a user asked for: of the only input, or of tensors by name."""
 
     only: Layout | None = None
-    by_name: dict[str, Layout] = field(default_factory=dict, hash=False)
+    by_name: dict[str, Layout] = msgspec.field(default_factory=dict)
 
 
 NO_LAYOUTS = Layouts()

@@ -3,6 +3,7 @@
 OpenVINO is imported with the first model that needs it: it costs 50 MB that scikit-learn does not.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ class Loader:
             batch_size=settings.batch_size,
             steps=Steps(settings.precision, settings.color_format, settings.mean, settings.scale),
             nireq=settings.nireq,
-            properties=_cache(settings) | dict(settings.plugin_config),
+            properties=_cache(settings)
+            | engine.threads_of(os.environ, os.cpu_count() or 1)
+            | dict(settings.plugin_config),
         )
         if self._core is None:
             self._core = _core(settings)

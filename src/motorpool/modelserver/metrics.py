@@ -63,6 +63,11 @@ FAMILIES = (
     QUEUE_SIZE,
     QUEUE_ACTIVE,
 )
+OF_GRAPHS = (
+    "ovms_current_graphs", "ovms_requests_accepted", "ovms_requests_rejected", "ovms_responses",
+    "ovms_graph_error", "ovms_graph_processing_time_us", "ovms_graph_request_latency_us",
+)  # fmt: skip
+"""Families that may be asked for and never have a series, because no graph is served."""
 
 
 class Value:

@@ -7,14 +7,15 @@ old one is retired, and requests that the old one has accepted are finished by i
 import asyncio
 import contextlib
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from motorpool.modelserver.contract import Engine, EngineError, Load
-from motorpool.modelserver.errors import NotFound, NotLoaded
+from motorpool.modelserver.errors import InvalidInput, NotFound, NotLoaded
 from motorpool.modelserver.metrics import Registry, VersionMetrics
 from motorpool.modelserver.policy import LATEST, VersionPolicy
 from motorpool.modelserver.protocols.tfs import OK, UNKNOWN, VersionStatus
@@ -25,6 +26,7 @@ from motorpool.modelserver.repository import (
     signature,
     version_directory,
 )
+from motorpool.modelserver.tensors import InferRequest
 from motorpool.modelserver.workers import Workers
 
 log = structlog.get_logger("motorpool.modelserver")
@@ -46,14 +48,55 @@ class State(Enum):
     END = 50
 
 
-@dataclass(slots=True)
-class Serving:
+class Serving(msgspec.Struct):
     """What a version has while it is available."""
 
     number: int
     engine: Engine
     workers: Workers
     metrics: VersionMetrics
+    probable: "Probable"
+
+    async def asked_by(self, request: InferRequest) -> tuple[Engine, Workers]:
+        """What answers *request*. Raises InvalidInput."""
+        if not request.probabilities:
+            return self.engine, self.workers
+        return await self.probable.get()
+
+    def close(self) -> None:
+        self.workers.close()
+        self.probable.close()
+
+
+class Probable:
+    """What answers with probabilities; made once somebody asks for them."""
+
+    def __init__(self, make: Callable[[], Engine] | None, name: str) -> None:
+        self._make = make
+        self._name = name
+        self._made: tuple[Engine, Workers] | None = None
+        self._making = asyncio.Lock()
+        self._closed = False
+
+    async def get(self) -> tuple[Engine, Workers]:
+        """Raises InvalidInput."""
+        if self._make is None:
+            raise InvalidInput("predict_proba", "the model has no probabilities to ask for")
+        async with self._making:
+            if self._made is None:
+                try:
+                    engine = await asyncio.to_thread(self._make)
+                except EngineError as error:
+                    raise InvalidInput("predict_proba", str(error)) from error
+                self._made = engine, Workers(engine, self._name)
+                if self._closed:
+                    self._made[1].close()
+        return self._made
+
+    def close(self) -> None:
+        self._closed = True
+        if self._made is not None:
+            self._made[1].close()
 
 
 class Version:
@@ -93,6 +136,12 @@ class Model:
     def versions(self) -> list[Version]:
         """Every one that was ever loaded, or should have been, lowest first."""
         return [self._versions[number] for number in sorted(self._versions)]
+
+    @property
+    def serves_tables(self) -> bool:
+        """Whether it answers in place of one of KServe's own servers."""
+        loaded = (each.serving for each in self._versions.values() if each.serving is not None)
+        return any(serving.engine.spec.rows for serving in loaded)
 
     def version(self, number: int | None) -> Version:
         """The version asked for, loaded or not; by default the highest that is available."""
@@ -216,7 +265,8 @@ class Model:
         metrics = VersionMetrics(self._registry, self.name, number)
         metrics.streams.value = engine.streams
         metrics.queue_size.value = engine.nireq
-        return Serving(number, engine, workers, metrics)
+        probable = Probable(engine.probabilities, f"{self.name}-{number}-probable")
+        return Serving(number, engine, workers, metrics, probable)
 
     def _retire(self, version: Version, *, keep_series: bool = False) -> None:
         log.info("retiring", model=self.name, version=version.number)
@@ -224,7 +274,7 @@ class Model:
         serving, version.serving = version.serving, None
         if serving is not None:
             # Those who hold it already have submitted, or will find that nobody works there.
-            serving.workers.close()
+            serving.close()
         version.state = State.END
         if not keep_series:
             self._registry.drop(name=self.name, version=str(version.number))

@@ -1,14 +1,12 @@
 """Which versions of a model are served: OpenVINO Model Server's version policies. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class VersionPolicy:
+class VersionPolicy(msgspec.Struct, frozen=True):
     latest: int | None = 1  # that many of the highest; None: as many as there are
     specific: frozenset[int] | None = None  # those alone; None: any
 

@@ -6,8 +6,9 @@ or one for each channel.
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 PRECISIONS = {
     "fp32": "f32",
@@ -41,8 +42,7 @@ class Pair(NamedTuple):
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(msgspec.Struct, frozen=True):
     precision: Pair | None = None
     colours: Pair | None = None
     mean: tuple[float, ...] = ()

@@ -83,9 +83,14 @@ def _route(path: str) -> Route:
         name, version, suffix = match.groups()
         if suffix not in _SUFFIX_V1:
             raise NotFound("Requested REST resource not found")
-        return Route(_SUFFIX_V1[suffix], name, int(version) if version else None)
+        return Route(_SUFFIX_V1[suffix], name, _number(version))
     match = _MODEL.fullmatch(path)
     if match is None:
         raise UnknownAddress
     name, version, suffix = match.groups()
-    return Route(_SUFFIX[suffix], name, int(version) if version else None)
+    return Route(_SUFFIX[suffix], name, _number(version))
+
+
+def _number(version: str | None) -> int | None:
+    """None for the default, which old clients of OpenVINO Model Server ask for as 0."""
+    return int(version or 0) or None

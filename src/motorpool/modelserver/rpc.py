@@ -39,7 +39,7 @@ CODE_OF: dict[type[errors.InferError], grpc.StatusCode] = {
     errors.NotFound: Code.NOT_FOUND,
     errors.NotLoaded: Code.UNAVAILABLE,
     errors.NotReady: Code.UNAVAILABLE,
-    errors.Overloaded: Code.UNAVAILABLE,
+    errors.Overloaded: Code.RESOURCE_EXHAUSTED,
     errors.Expired: Code.DEADLINE_EXCEEDED,
     errors.ClientLeft: Code.CANCELLED,
     errors.ModelFault: Code.INTERNAL,

@@ -12,11 +12,11 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import structlog
 from granian.constants import Interfaces
 from granian.net import SocketHolder
@@ -26,6 +26,8 @@ from motorpool import __version__
 from motorpool.modelserver import loading
 from motorpool.modelserver.catalog import Catalog
 from motorpool.modelserver.configfile import ConfigError, NotJson, monitoring
+from motorpool.modelserver.contract import Load
+from motorpool.modelserver.early import Early
 from motorpool.modelserver.flags import Settings
 from motorpool.modelserver.http import App, Cors
 from motorpool.modelserver.manager import Manager
@@ -44,10 +46,10 @@ class CannotListen(Exception):
     pass
 
 
-async def serve(settings: Settings) -> int:
-    """Until SIGTERM or SIGINT; the exit code."""
+async def serve(settings: Settings, begun: Early | None = None) -> int:
+    """Until SIGTERM or SIGINT; the exit code. *begun* is the first load, under way already."""
     try:
-        await _serve(settings)
+        await _serve(settings, begun)
     except CannotListen as error:
         failure = f"Failed to start {error}"
     except LoadFailed as error:
@@ -59,7 +61,7 @@ async def serve(settings: Settings) -> int:
     return 1
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, begun: Early | None) -> None:
     """Raises CannotListen, LoadFailed."""
     catalog = Catalog()
     loop = asyncio.get_running_loop()
@@ -69,7 +71,7 @@ async def _serve(settings: Settings) -> None:
     if settings.without_effect:
         log.warning("flags without effect", flags=",".join(settings.without_effect))
     registry = Registry(settings.metrics_list)
-    manager = Manager(settings, catalog, partial(_model, registry=registry))
+    manager = Manager(settings, catalog, partial(_model, registry=registry, begun=begun))
     decoders = ThreadPoolExecutor(settings.rest_workers or os.cpu_count() or 1, "images")
     drains: list[Drain] = []
     try:
@@ -107,6 +109,7 @@ def _start_rest(settings: Settings, app: App) -> Drain:
     log.info("listening", addresses=",".join(settings.rest_bind_address), port=settings.rest_port)
 
     async def drain() -> None:
+        await app.quiet()
         for listener in listeners:
             listener.stop()
         await _drained(serving)
@@ -178,11 +181,12 @@ async def _drained(serving: list[asyncio.Task[None]]) -> None:
         log.warning("stopped with requests in flight", waited_s=DRAIN_TIMEOUT_S)
 
 
-def _model(settings: Settings, registry: Registry) -> Model:
+def _model(settings: Settings, registry: Registry, begun: Early | None) -> Model:
+    load: Load = loading.Loader(settings)
     return Model(
         settings.model_name,
         Path(settings.model_path),
-        loading.Loader(settings),
+        load if begun is None else begun.loading_by(load),
         registry,
         settings.model_version_policy,
         settings.batch_window_us / 1e6,
@@ -202,7 +206,7 @@ def _with_monitoring(settings: Settings) -> Settings:
     if not enabled:
         return settings
     wanted = settings.metrics_list if settings.metrics_list is not None else families
-    return replace(settings, metrics_enable=True, metrics_list=wanted)
+    return msgspec.structs.replace(settings, metrics_enable=True, metrics_list=wanted)
 
 
 def _what(settings: Settings) -> str:

@@ -7,7 +7,6 @@ it once for all of them, so that no request waits for a load.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,13 +28,12 @@ ANY_SIZE = Bounds(0, -1)
 Shape = tuple[Bounds, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Shapes:
+class Shapes(msgspec.Struct, frozen=True):
     """The shapes that a user asked for: of the only input, or of inputs by name. None: auto."""
 
     given: bool = False
     only: Shape | None = None
-    by_name: dict[str, Shape | None] = field(default_factory=dict, hash=False)
+    by_name: dict[str, Shape | None] = msgspec.field(default_factory=dict)
 
 
 NO_SHAPES = Shapes()

@@ -4,17 +4,21 @@ Pure. The order of the checks and their texts are OpenVINO Model Server's: count
 each input in the order of names: missing, precision, rank, batch, shape, content.
 """
 
-from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from motorpool.modelserver.errors import InvalidInput
 from motorpool.modelserver.layout import UNNAMED, can_hold_images
 
-Array: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+else:  # The import above takes 5 ms, and runs nothing.
+    Array = np.ndarray
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -41,8 +45,7 @@ INVALID = "INVALID"
 ANY = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Dimension:
+class Dimension(msgspec.Struct, frozen=True):
     low: int
     high: int = ANY  # equal to low where the dimension is fixed; ANY where it has no end
 
@@ -59,8 +62,7 @@ class Dimension:
         return str(ANY) if self.high == ANY else f"[{self.low}~{self.high}]"
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True):
     """A tensor as the model declares it, in the layout that requests have."""
 
     name: str
@@ -74,53 +76,48 @@ class TensorSpec:
         return [each.low if each.fixed else ANY for each in self.shape]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class ModelSpec(msgspec.Struct, frozen=True):
     inputs: tuple[TensorSpec, ...]  # in the order of names
     outputs: tuple[TensorSpec, ...]
     # A table: each row is computed by itself, and an input counts whatever its name and type are.
     rows: bool = False
     columns: tuple[str, ...] = ()  # names of its columns, where the model knows them
+    named: bool = False  # over V1 an answer is an object, even of one output
 
 
-@dataclass(slots=True)
-class Values:
+class Values(msgspec.Struct):
     """A numeric tensor that came as JSON, flattened."""
 
     array: Array
 
 
-@dataclass(slots=True)
-class Raw:
+class Raw(msgspec.Struct):
     """A numeric tensor that came as bytes, row by row, little-endian."""
 
     content: memoryview
 
 
-@dataclass(slots=True)
-class Strings:
+class Strings(msgspec.Struct):
     """The elements of a BYTES tensor."""
 
     elements: list[bytes]
 
 
-@dataclass(slots=True)
-class InputTensor:
+class InputTensor(msgspec.Struct):
     name: str
     datatype: str
     shape: tuple[int, ...]
     content: Values | Raw | Strings
 
 
-@dataclass(slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct):
     inputs: list[InputTensor]
     id: str | None = None
     binary_outputs: frozenset[str] = frozenset()
+    probabilities: bool = False  # instead of the class that is most probable
 
 
-@dataclass(slots=True)
-class Images:
+class Images(msgspec.Struct):
     """Encoded images which, decoded, make the tensor that *spec* declares."""
 
     spec: TensorSpec

@@ -6,7 +6,8 @@ Rules:
   3. A model that has shown that it answers faster than a thread can be woken runs on the loop
      itself, as long as it keeps doing so: for it the two hops would cost more than the inference.
   4. What nobody waits for any more (the client left, its time is over) is not begun.
-  5. Requests that have come together are computed together where the engine gains by it. None
+  5. Requests that have come together are computed together where the engine gains by it: not
+     where an inference costs less than the putting together. None
      waits for another to come, unless the operator gave a window for that; and where one fails,
      each is asked again by itself, so that nobody hears of another's mistake.
 
@@ -34,6 +35,8 @@ QUEUE_MOST = 512
 QUICK_S = 0.000_2
 PROOFS = 16  # quick inferences in a row, before the first on the loop
 DISTRUST_S = 0.002  # one slower than this on the loop, and the proof begins anew
+# Waiting for what else comes in this turn of the loop costs about as much.
+CHEAP_S = 0.000_040
 
 # Of an engine that gains nothing by itself, once its operator gave a window.
 WINDOW_ROWS_MOST = 64
@@ -65,8 +68,9 @@ class Workers:
         self._active = 0
         self._quick = 0
         self._proven = 0  # elements of the largest request that proved quick
+        self._cheap = False  # the last one on the loop was
         self._closed = False
-        self._inline = engine.slot()
+        self._inline = engine.slot(on_loop=True)
         self._gathered: list[_Job] = []  # quick requests of this turn of the loop
         self._threads = [
             threading.Thread(
@@ -94,7 +98,7 @@ class Workers:
         """Raises Overloaded when too many wait already, ModelFault when the engine fails."""
         elements = sum(array.size for array in arrays)
         if self.is_quick(elements) and not self._active and not self._window_s:
-            if self._rows_most == 1:
+            if self._rows_most == 1 or self._cheap:
                 return self._infer_inline(arrays)
             return await self._gather(self._job(arrays, elements))
         if self._closed:
@@ -124,9 +128,14 @@ class Workers:
             outputs, inferred_s = self._inline.infer(arrays)
         except RuntimeError as error:
             raise _fault(error) from error
+        self._judge(inferred_s)
+        return Answer(outputs, 0.0, inferred_s)
+
+    def _judge(self, inferred_s: float) -> None:
+        """Of one on the loop."""
+        self._cheap = inferred_s < CHEAP_S
         if inferred_s > DISTRUST_S:
             self._quick = 0
-        return Answer(outputs, 0.0, inferred_s)
 
     async def _gather(self, job: _Job) -> Answer:
         """Computes *job* on the loop, with all that come in the same turn of it."""
@@ -140,8 +149,8 @@ class Workers:
         while jobs:
             batch, jobs = self._first_batch([job for job in jobs if not job.future.done()])
             results = _computed(self._inline, batch)
-            if any(isinstance(each, Answer) and each.inferred_s > DISTRUST_S for each in results):
-                self._quick = 0
+            if isinstance(results[0], Answer):
+                self._judge(results[0].inferred_s)  # as long for all of them
             for job, result in zip(batch, results, strict=True):
                 _settle(job, result)
 

@@ -5,9 +5,9 @@ file declares, and a model that cannot answer at all is found before its first r
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
+import msgspec
 import numpy as np
 
 from motorpool.modelserver.tensors import (
@@ -27,8 +27,7 @@ OUTPUT = "output-0"
 ROWS_MOST = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Estimator:
+class Estimator(msgspec.Struct, frozen=True):
     """What a library's loader makes of a file. *predict* is safe on several threads."""
 
     predict: Callable[[Array], Array]
@@ -38,14 +37,20 @@ class Estimator:
 
 
 class EstimatorEngine:
-    def __init__(self, estimator: Estimator, nireq: int = 0) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        nireq: int = 0,
+        probabilities: "Callable[[], EstimatorEngine] | None" = None,
+    ) -> None:
+        self.probabilities = probabilities
         self._predict = estimator.predict
         self.spec = _spec(estimator)
         self.streams = 1
         self.nireq = self.parallel = nireq or 1
         self.batch_most = ROWS_MOST
 
-    def slot(self) -> "EstimatorSlot":
+    def slot(self, *, on_loop: bool = False) -> "EstimatorSlot":
         return EstimatorSlot(self._predict, self.spec)
 
 

@@ -1,6 +1,6 @@
 """scikit-learn: a pickle, which runs code of whoever wrote it as soon as it is read.
 
-Hence it is loaded only where the operator has said so; see docs/model-formats.md.
+Hence `loading` comes here only where the operator has said so; see docs/model-formats.md.
 """
 
 from pathlib import Path
@@ -13,13 +13,8 @@ from motorpool.modelserver.estimators.engine import Estimator
 from motorpool.modelserver.tensors import ANY
 
 
-def load(file: Path, *, allow_pickle: bool, predict_proba: bool) -> Estimator:
+def load(file: Path, *, predict_proba: bool) -> Estimator:
     """Raises EngineError; beyond it, whatever the pickle's own code raises."""
-    if not allow_pickle:
-        raise EngineError(
-            f"{file} is a pickle: reading it runs code of whoever wrote it. "
-            "If you trust its origin, start the server with --allow_pickle"
-        )
     model: Any = joblib.load(file)  # reads plain pickles as well
     method = "predict_proba" if predict_proba else "predict"
     predict = getattr(model, method, None)

@@ -43,18 +43,24 @@ def decode_predict(body: bytes, spec: ModelSpec) -> tuple[InferRequest, Form]:
         instances = document["instances"]
         if not isinstance(instances, list) or not instances:
             raise InvalidInput("Expected instances to be a list")
-        return InferRequest(_rows(instances, spec)), Form.ROWS
+        return _request(_rows(instances, spec), document), Form.ROWS
     if "inputs" not in document:
         raise InvalidInput("Invalid JSON structure, expected instances or inputs")
     # KServe's servers of tables take "inputs" for another word for "instances".
     form = Form.ROWS if spec.rows else Form.COLUMNS
-    return InferRequest(_columns(document["inputs"], spec)), form
+    return _request(_columns(document["inputs"], spec), document), form
 
 
-def encode_predict(form: Form, outputs: list[tuple[TensorSpec, Array]]) -> bytes:
+def _request(inputs: list[InputTensor], document: dict[str, Any]) -> InferRequest:
+    return InferRequest(inputs, probabilities=v2.wants_probabilities(document))
+
+
+def encode_predict(
+    form: Form, outputs: list[tuple[TensorSpec, Array]], *, named: bool = False
+) -> bytes:
     """Raises InvalidInput where rows are asked for and the outputs have no batch in common."""
     listed = {spec.name: _listed(widened(array, spec.datatype)) for spec, array in outputs}
-    if len(listed) == 1:
+    if len(listed) == 1 and not named:
         (only,) = listed.values()
         return msgspec.json.encode({form.value: only})
     if form is Form.COLUMNS:
@@ -85,11 +91,15 @@ def _document(body: bytes) -> dict[str, Any]:
 def _rows(instances: list[Any], spec: ModelSpec) -> list[InputTensor]:
     """The tensors whose first dimension counts the instances."""
     if not _is_named(instances[0]):
-        return [_tensor(instances, _only(spec))]
+        return [_tensor(instances, _only(spec), mixed=spec.rows)]
     names = list(instances[0])
     if not all(_is_named(each) and each.keys() == instances[0].keys() for each in instances):
         raise InvalidInput("Instances must have the same names")
-    return [_tensor([each[name] for each in instances], _named(name, spec)) for name in names]
+    columns = ([each[name] for each in instances] for name in names)
+    return [
+        _tensor(column, _named(name, spec), mixed=spec.rows)
+        for name, column in zip(names, columns, strict=True)
+    ]
 
 
 def _columns(inputs: Any, spec: ModelSpec) -> list[InputTensor]:
@@ -118,8 +128,11 @@ def _named(name: str, spec: ModelSpec) -> TensorSpec:
     return TensorSpec(name, spec.inputs[0].datatype if spec.inputs else BYTES, ())
 
 
-def _tensor(data: Any, spec: TensorSpec) -> InputTensor:
+def _tensor(data: Any, spec: TensorSpec, *, mixed: bool = False) -> InputTensor:
+    """*mixed*: where words are taken, numbers and null may stand among them."""
     shape, leaves = _leaves(data)
+    if mixed and spec.datatype == BYTES:
+        leaves = [_word(each) for each in leaves]
     if leaves and isinstance(leaves[0], (str, dict)):
         return InputTensor(spec.name, BYTES, shape, Strings([_bytes(each) for each in leaves]))
     return InputTensor(spec.name, spec.datatype, shape, v2.values_of(leaves, spec.datatype))
@@ -136,6 +149,12 @@ def _leaves(data: Any) -> tuple[tuple[int, ...], list[Any]]:
         shape.append(size)
         level = [each for rows in level for each in rows]
     return tuple(shape), level
+
+
+def _word(value: Any) -> Any:
+    if value is None:
+        return ""
+    return msgspec.json.encode(value).decode() if isinstance(value, int | float) else value
 
 
 def _bytes(value: Any) -> bytes:

@@ -35,6 +35,7 @@ from motorpool.modelserver.tensors import (
 
 # What the JSON form of each kind of number may hold; wider integers must come as bytes.
 JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "f": {int, float}, "i": {int}, "u": {int}}
+PROBABILITIES = "predict_proba"
 SIGNED_JSON = (-(2**31), 2**31 - 1)
 UNSIGNED_JSON = (0, 2**32 - 1)
 
@@ -54,7 +55,14 @@ def decode_request(body: bytes, json_length: str | None) -> InferRequest:
         inputs=[_input(item, blobs) for item in inputs],
         id=identity,
         binary_outputs=_binary_outputs(document),
+        probabilities=wants_probabilities(document),
     )
+
+
+def wants_probabilities(document: dict[str, Any]) -> bool:
+    """Raises InvalidInput where the parameters are none."""
+    parameters = document.get("parameters")
+    return parameters is not None and _parameters(parameters).get(PROBABILITIES) is True
 
 
 def encode_response(
@@ -110,6 +118,10 @@ def encode_metadata(name: str, versions: list[int], spec: ModelSpec) -> bytes:
 
 def encode_server_metadata(version: str) -> bytes:
     return msgspec.json.encode({"name": "OpenVINO Model Server", "version": version})
+
+
+def encode_health(what: str) -> bytes:
+    return msgspec.json.encode({what: True})
 
 
 def framed(blob: memoryview) -> Strings:

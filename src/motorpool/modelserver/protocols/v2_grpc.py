@@ -15,7 +15,7 @@ from motorpool.modelserver.errors import (
     InvalidInput,
 )
 from motorpool.modelserver.protocols.messages import message
-from motorpool.modelserver.protocols.v2 import blob_of, framed
+from motorpool.modelserver.protocols.v2 import PROBABILITIES, blob_of, framed
 from motorpool.modelserver.tensors import (
     BYTES,
     DTYPES,
@@ -81,7 +81,9 @@ def decode_request(request: Any) -> InferRequest:
         )
     else:
         inputs = [_raw(tensor, raw[index]) for index, tensor in enumerate(request.inputs)]
-    return InferRequest(inputs=inputs, id=request.id or None)
+    parameters = request.parameters
+    probabilities = PROBABILITIES in parameters and parameters[PROBABILITIES].bool_param
+    return InferRequest(inputs=inputs, id=request.id or None, probabilities=probabilities)
 
 
 def encode_response(
