@@ -1,0 +1,1 @@
+"""Kustomizations, and the directories of them that are applied at the start."""
