@@ -3,6 +3,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
+
+# How long one example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("motorpool", deadline=None)
+settings.load_profile("motorpool")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

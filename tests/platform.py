@@ -35,8 +35,11 @@ def eventually(
 
 
 class Platform:
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(
+        self, data_dir: Path, *options: str, environment: dict[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
+        self._environment = environment or {}
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.endpoints: dict[str, Any] = {}
@@ -53,6 +56,7 @@ class Platform:
             "HOME": str(home),
             "KUBECONFIG": str(self.data_dir / "kubeconfig"),
             "MOTORPOOL_DATA_DIR": str(self.data_dir),
+            **self._environment,
         }
 
     def start(self, poll_s: float = 0.05) -> None:
@@ -60,8 +64,10 @@ class Platform:
         written = self.data_dir / "run" / "endpoints.json"
         log = self.data_dir.with_name(self.data_dir.name + ".log").open("ab")
         ports = ["--api-port", "0", "--http-port", "0", "--https-port", "0"]
+        # Podman is for the tests that ask for it, wherever it may be installed.
+        engine = [] if "--engine" in self.options else ["--engine", "process"]
         self.process = subprocess.Popen(
-            [*MOTORPOOL, "up", "--data-dir", str(self.data_dir), *ports, *self.options],
+            [*MOTORPOOL, "up", "--data-dir", str(self.data_dir), *ports, *engine, *self.options],
             stdout=log,
             stderr=log,
             env=self.environment,

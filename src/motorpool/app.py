@@ -2,7 +2,7 @@
 
 One asyncio process holds the API server, the controllers, the node agent and the publisher.
 Envoy and the pod supervisor are its children, but outlive it: however it ends, they go on, and the
-next `up` on the same data directory adopts them. `stop` is what ends them.
+next `up` on the same data directory adopts them. `down.py` is what ends them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,15 +22,18 @@ import msgspec
 
 from motorpool.base.atomicfile import write_atomically
 from motorpool.base.clock import now
-from motorpool.base.lockfile import Locked, LockFile, holder_of
-from motorpool.base.processes import identity_of, is_alive
+from motorpool.base.datadir import identity_of as identity_of_directory
+from motorpool.base.lockfile import Locked, LockFile
 
 if TYPE_CHECKING:
     from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.certificates import CertificateFiles
     from motorpool.apiserver.registry import Registry
     from motorpool.loop.runner import Context, Controller
+    from motorpool.manifests.apply import Manifests
     from motorpool.node.agent import Agent
+    from motorpool.node.engines import Wanted
+    from motorpool.router.publish import Router
     from motorpool.store import Store
     from motorpool.workloads.serviceaccounttoken.reconcile import Sign
 
@@ -40,7 +43,7 @@ Endpoints: TypeAlias = dict[str, str | int]
 OnServing: TypeAlias = Callable[[Endpoints, float], None]
 """Called once when all serve, with the seconds that it took."""
 
-STOP_TIMEOUT_S = 20.0
+DIRECTORY_PERIOD_S = 5.0
 DIRECTORIES = ("run", "pki", "pods", "images", "envoy", "volumes")
 
 
@@ -61,7 +64,9 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    engine: "Wanted" = "auto"  # of Pods: process, podman, or which fits each
     controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
+    manifests: tuple[str, ...] = ()  # directories of them, beside those of the data directory
 
 
 def run(options: Options, on_serving: OnServing) -> None:
@@ -70,7 +75,7 @@ def run(options: Options, on_serving: OnServing) -> None:
 
     started = time.monotonic()
     with (
-        _directory(options.data_dir),
+        held_directory(options.data_dir),
         _explained(),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -78,8 +83,8 @@ def run(options: Options, on_serving: OnServing) -> None:
 
 
 @contextlib.contextmanager
-def _directory(data_dir: Path) -> Iterator[None]:
-    """The data directory, made and held by this process alone."""
+def held_directory(data_dir: Path) -> Iterator[None]:
+    """The data directory, made and held by this process alone. Raises UpFailed."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in DIRECTORIES:
@@ -115,6 +120,8 @@ def _explained() -> Iterator[None]:
         if isinstance(error, PortInUse):
             hint = "choose another with --api-port; 0 picks a free one"
             raise UpFailed(error.strerror or str(error), hint=hint) from raised
+        if isinstance(error, UpFailed):
+            raise error from raised
         if isinstance(error, RouterError | StoreUnavailable):
             raise UpFailed(str(error)) from raised
         raise
@@ -190,6 +197,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             data_dir=data_dir,
             node_name=_node_name(),
             images=ImageStore(data_dir / "images"),
+            engine=options.engine,
         )
         _provide_metrics(registry, agent)
         async with (
@@ -200,14 +208,20 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             tasks.create_task(informers.run(), name="informers")
             defining = definitions.controller(registry, client, informers)
             tasks.create_task(runner.run(defining), name=defining.name)
-            tasks.create_task(router.run(), name="router")
-            tasks.create_task(events.run(), name="events")
-            tasks.create_task(registry.run(), name="upkeep of the store")
-            tasks.create_task(agent.run(), name="node agent")
+            for work, name in (
+                (router.run(), "router"),
+                (events.run(), "events"),
+                (registry.run(), "upkeep of the store"),
+                (agent.run(), "node agent"),
+                (_watch_directory(data_dir), "data directory"),
+            ):
+                tasks.create_task(work, name=name)
             await _install(context, options)
+            context = await _told_of_ports(context, router, options)
             authority = certificates.ca.read_text()
             for controller in _controllers(context, authority, accounts.lasting, options):
                 tasks.create_task(controller_runner.run(controller), name=controller.name)
+            tasks.create_task(_manifests(context, options).run(), name="manifests")
             await router.ready()
             _settle_memory()
             endpoints: Endpoints = {
@@ -223,6 +237,18 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
                 await asyncio.Event().wait()
             finally:
                 written.unlink(missing_ok=True)
+
+
+async def _watch_directory(data_dir: Path) -> None:
+    """Raises UpFailed once it is deleted: what is written from then on would be lost."""
+    identity = identity_of_directory(data_dir)
+    while True:
+        await asyncio.sleep(DIRECTORY_PERIOD_S)
+        if identity_of_directory(data_dir) != identity:
+            raise UpFailed(
+                f"the data directory {data_dir} was deleted or replaced",
+                hint="end `motorpool up` before you delete it: `motorpool down`",
+            )
 
 
 @contextlib.asynccontextmanager
@@ -276,6 +302,17 @@ async def _api(
         yield url
 
 
+async def _told_of_ports(context: "Context", router: "Router", options: Options) -> "Context":
+    """*context* with the ports that the router picked: they are part of the URLs of services."""
+    if 0 not in (options.http_port, options.https_port):
+        return context
+    await router.ready()
+    settings = replace(
+        context.settings, http_port=router.http_port, https_port=router.https_port or 0
+    )
+    return replace(context, settings=settings)
+
+
 def _provide_metrics(registry: "Registry", agent: "Agent") -> None:
     from motorpool.api import metrics
 
@@ -312,6 +349,22 @@ def _controllers(
     return [*found, *serving(context)] if options.controllers else found
 
 
+def _manifests(context: "Context", options: Options) -> "Manifests":
+    from motorpool.manifests.apply import Manifests
+    from motorpool.manifests.search import default_entries
+    from motorpool.node.registration import node_reference
+
+    return Manifests(
+        context.client,
+        context.kinds,
+        context.events,
+        context.clock,
+        entries=[*default_entries(options.data_dir.resolve()), *options.manifests],
+        node=node_reference(_node_name()),
+        record=options.data_dir / "run" / "manifests.json",
+    )
+
+
 def _envoy() -> Path | None:
     """The Envoy that the user names, else None for the one that came with the installation."""
     named = os.environ.get("MOTORPOOL_ENVOY")
@@ -337,54 +390,3 @@ def _node_name() -> str:
 def _url(scheme: str, host: str, port: int) -> str:
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
-
-
-# Stopping
-
-
-def stop(data_dir: Path) -> dict[str, list[str]]:
-    """Ends the control plane, the pods and Envoy, each only if it runs. Raises UpFailed.
-
-    Returns ``{"stopped": [what, ...]}``.
-    """
-    stopped = []
-    lock = data_dir / "run" / "up.lock"
-    pid = holder_of(lock) if lock.exists() else None
-    if pid:
-        _end(pid)
-        stopped.append(f"control plane (process {pid})")
-    if lock.parent.is_dir():
-        with _directory(data_dir):
-            stopped += asyncio.run(_stop_data_plane(data_dir))
-    return {"stopped": stopped}
-
-
-def _end(pid: int) -> None:
-    """SIGTERM, and SIGKILL where that does not help."""
-    identity = identity_of(pid)
-    if identity is None:
-        return
-    for number, timeout_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if not is_alive(identity):
-                return
-            time.sleep(0.02)
-    raise UpFailed(f"process {pid} does not end")
-
-
-async def _stop_data_plane(data_dir: Path) -> list[str]:
-    from motorpool.node.process import stop_pods
-    from motorpool.router.envoy_process import EnvoyProcess
-
-    stopped = []
-    if await stop_pods(data_dir):
-        stopped.append("pods and their supervisor")
-    envoy = EnvoyProcess(data_dir, Path("envoy"))
-    record = envoy.recorded()
-    if record is not None and is_alive(record.identity):
-        await envoy.stop(record)
-        stopped.append(f"Envoy (process {record.pid})")
-    return stopped

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from tests.platform import eventually, running
+from tests.programs import program
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +28,13 @@ def platform(tmp_path_factory):
         yield platform
 
 
-def kubectl_with(platform, token, *arguments):
+def kubectl_with(platform, token, *arguments, check=True):
     """kubectl with that token in place of the administrator's."""
     config = yaml.safe_load((platform.data_dir / "kubeconfig").read_text())
     config["users"][0]["user"] = {"token": token}
     file = platform.data_dir.with_name("other.kubeconfig")
     file.write_text(yaml.safe_dump(config))
-    return platform.kubectl("--kubeconfig", str(file), *arguments)
+    return platform.kubectl("--kubeconfig", str(file), *arguments, check=check)
 
 
 def data_of(platform, secret):
@@ -82,3 +83,19 @@ def test_a_user_comes_in_and_is_shut_out(platform, tmp_path):
     assert "alice" in platform.kubectl(*whoami)
     assert platform.run("user", "rm", "alice").returncode == 0
     assert "Unauthorized" in platform.kubectl(*whoami, check=False)
+
+
+def test_a_pod_speaks_to_the_api_as_its_account(platform):
+    command = "--command", "--", "/bin/sh", "-c", "sleep 600"
+    platform.kubectl("run", "inside", "--image=busybox", "--restart=Never", *command)
+    platform.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=30s")
+    path = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert platform.kubectl("exec", "inside", "--", "cat", f"{path}/namespace") == "default"
+    whoami = platform.kubectl("exec", "inside", "--", program("kubectl"), "auth", "whoami")
+    assert "system:serviceaccount:default:default" in whoami
+    token = platform.kubectl("exec", "inside", "--", "cat", f"{path}/token")
+    assert "system:serviceaccount:default:default" in kubectl_with(
+        platform, token, "auth", "whoami"
+    )
+    platform.kubectl("delete", "pod", "inside", "--now")
+    assert "Unauthorized" in kubectl_with(platform, token, "get", "pods", check=False)

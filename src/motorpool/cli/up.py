@@ -34,6 +34,16 @@ from motorpool.cli.console import fail
     help="Whether to run the serving controllers, or leave them to `motorpool operator`.",
 )  # fmt: skip
 @click.option(
+    "--engine", type=click.Choice(["auto", "process", "podman"]), default="auto", show_default=True,
+    help="How pods run: as processes of this machine, in podman, or as processes where the local "
+    "images table has their images and in podman otherwise.",
+)  # fmt: skip
+@click.option(
+    "--manifests", metavar="DIR", multiple=True,
+    help="A directory with a kustomization to apply at the start, or a glob of such directories, "
+    "beside manifests and manifests.d/* of the data directory.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning"]), default="warning",
     show_default=True,
 )  # fmt: skip
