@@ -39,7 +39,7 @@ bench-api: $(VENV)/installed-dev
 lock: $(VENV)/installed-dev
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --group estimators --universal \
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --group examples --group estimators --group llm --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		-o requirements-dev.lock
 
