@@ -50,11 +50,24 @@ def slow(directory: Path, size: int = 1200, busy_s: float = 1) -> None:
     save(directory, *_products(size, math.ceil(busy_s / _product_s(size))))
 
 
+def slow_of_one_number(directory: Path, busy_s: float) -> None:
+    """y = something of x that keeps this machine busy for *busy_s*."""
+    size = 700
+    x = parameter("x", [1])
+    start = op.multiply(x, op.constant(np.full((size, size), 0.01, np.float32)))
+    save(directory, [_total(start, math.ceil(busy_s / _product_s(size)))], [x])
+
+
 def _products(size: int, count: int) -> tuple[list[object], list[object]]:
-    x = node = parameter("x", [size, size])
+    x = parameter("x", [size, size])
+    return [_total(x, count)], [x]
+
+
+def _total(start: ov.Node, count: int) -> ov.Node:
+    node = start
     for _ in range(count):
-        node = op.tanh(op.matmul(node, x, False, False))
-    return [named(op.reduce_sum(node, np.array([0, 1])), "y")], [x]
+        node = op.tanh(op.matmul(node, start, False, False))
+    return named(op.reduce_sum(node, np.array([0, 1])), "y")
 
 
 @functools.cache

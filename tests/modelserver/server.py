@@ -101,12 +101,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(model: Path, *flags: str, log: Path, ready: bool = True) -> Iterator[Server]:
+def started(
+    model: Path,
+    *flags: str,
+    log: Path,
+    ready: bool = True,
+    program: tuple[str, str] = ("-m", "motorpool.modelserver"),
+) -> Iterator[Server]:
     port = free_port()
     command = [
         sys.executable,
-        "-m",
-        "motorpool.modelserver",
+        *program,
         "--model_name=m",
         f"--model_path={model}",
         f"--rest_port={port}",

@@ -64,17 +64,38 @@ async def test_all_bodies_together_are_bounded_and_those_that_end_make_room():
             assert await fourth.read(half) == b""
 
 
-async def test_a_body_that_does_not_come_is_given_up(monkeypatch):
+class Silence(Chunks):
+    async def __call__(self):
+        await asyncio.Event().wait()
 
-    class Silence(Chunks):
-        async def __aiter__(self):
-            await asyncio.Event().wait()
-            yield b""
+    async def __aiter__(self):
+        await asyncio.Event().wait()
+        yield b""
 
+
+@pytest.mark.parametrize("length", [None, 3, 100_000])
+async def test_a_body_that_does_not_come_is_given_up(monkeypatch, length):
     monkeypatch.setattr(bodies, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(bodies, "SLOWEST_BYTES_S", 2**30)
 
-    with bodies.Bodies().open(scope()) as body, pytest.raises(bodies.TooSlow):
+    with bodies.Bodies().open(scope(length)) as body, pytest.raises(bodies.TooSlow):
         await body.read(Silence())
+
+    assert not asyncio.current_task().cancelling()
+
+
+@pytest.mark.parametrize("length", [None, 3, 100_000])
+async def test_whoever_waits_for_a_body_can_be_cancelled(length):
+    async def read():
+        with bodies.Bodies().open(scope(length)) as body:
+            await body.read(Silence())
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
 
 
 async def unpacked(content, encoding):

@@ -276,3 +276,43 @@ def test_a_port_in_use_is_one_clear_line(tmp_path, served):
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
     assert f"Failed to start gRPC server: 127.0.0.1:{port}" in ended.stderr
+
+
+def refused(client, array):
+    with pytest.raises(InferenceServerException) as failure:
+        client.infer("m", [tensor(array)])
+    return failure.value.status(), failure.value.message()
+
+
+def test_requests_take_no_more_memory_than_their_quota(tmp_path):
+    models.slow(tmp_path / "1", size=300, busy_s=1)
+    matrix = np.zeros((300, 300), np.float32)  # of 360,000 bytes
+    with speaking(tmp_path, "--grpc_memory_quota=800000", log=tmp_path / "log") as (server, client):
+        # Alone it is refused before it is read; together with others once it has been.
+        large = refused(client, np.zeros((1000, 300), np.float32))
+        answers = queue.Queue()
+        for _ in range(2):
+            client.async_infer("m", [tensor(matrix)], lambda result, error: answers.put(error))
+        wait_until(lambda: server.metric('ovms_current_requests{name="m",version="1"}') == 2)
+        third = refused(client, matrix)
+        errors = [answers.get(timeout=DEADLINE_S) for _ in range(2)]
+        later = client.infer("m", [tensor(matrix)])
+
+    assert large[0] == third[0] == "StatusCode.RESOURCE_EXHAUSTED"
+    assert third[1] == "Too many large requests at a time - 800000 bytes are held at most"
+    assert errors == [None, None]
+    assert later.as_numpy("y") is not None
+
+
+def test_a_stream_takes_no_more_memory_than_the_quota(tmp_path):
+    models.times(tmp_path / "1", 2, (1, 100_000))
+    array = np.ones((1, 100_000), np.float32)
+    with speaking(tmp_path, "--grpc_memory_quota=500000", log=tmp_path / "log") as (_, client):
+        answers = queue.Queue()
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for _ in range(5):
+            client.async_stream_infer("m", [tensor(array)])
+        found = [answers.get(timeout=DEADLINE_S) for _ in range(5)]
+        client.stop_stream()
+
+    assert [error for _, error in found] == [None] * 5

@@ -10,6 +10,7 @@ import pytest
 from motorpool.modelserver import waiting
 from motorpool.modelserver.errors import ClientLeft, Expired
 from motorpool.modelserver.protocols import messages
+from motorpool.modelserver.workers import QUEUE_MOST
 from tests.modelserver import models
 from tests.modelserver.server import free_port, started, wait_until
 
@@ -149,3 +150,29 @@ def test_a_call_that_its_client_cancels_is_never_computed(busy):
         wait_until(lambda: busy.metric(FAILED_GRPC) == 3)
     wait_until(lambda: busy.metric(UNDER_WAY) == 0)
     assert busy.metric(DONE) == 1
+
+
+@pytest.mark.slow
+def test_what_comes_when_as_many_wait_as_may_is_refused_at_once(tmp_path):
+    models.slow_of_one_number(tmp_path / "1", busy_s=5)
+    port = free_port()
+    local = f"--port={port}", "--grpc_bind_address=127.0.0.1"
+    request = messages.message("inference.ModelInferRequest")(model_name="m")
+    request.inputs.add(name="x", datatype="FP32", shape=[1]).contents.fp32_contents.append(1)
+    numbers = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+    full = "Too many requests: 512 are waiting already"
+    with (
+        started(tmp_path, *local, log=tmp_path / "log") as server,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        waiting_ones = [infer(channel).future(request) for _ in range(1 + QUEUE_MOST)]
+        wait_until(lambda: server.metric(UNDER_WAY) == 1 + QUEUE_MOST)
+
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(channel)(request, timeout=20)
+        over_rest = server.infer(numbers)
+
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.value.details() == full
+        assert (over_rest.status, over_rest.error) == (503, full)
+        assert not any(call.done() for call in waiting_ones[1:])

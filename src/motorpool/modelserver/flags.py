@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
     grpc_bind_address: tuple[str, ...] = ("0.0.0.0",)
     rest_bind_address: tuple[str, ...] = ("0.0.0.0",)
     grpc_channel_arguments: tuple[tuple[str, str | int], ...] = ()
+    grpc_memory_quota: int = 2**31
     layout: Layouts = NO_LAYOUTS
     shape: Shapes = NO_SHAPES
     batch_size: Bounds | None = None
@@ -124,6 +125,7 @@ MEANING = {
     "cache_dir": "directory for compiled models",
     "cpu_extension": "shared library with operations that OpenVINO lacks",
     "grpc_channel_arguments": "options of gRPC as name=value, separated by commas",
+    "grpc_memory_quota": "bytes of gRPC requests that are held at a time (2147483648)",
     "file_system_poll_wait_seconds": "how often to look for new versions; 0 = never (1)",
     "rest_workers": "threads that prepare requests, 2 to 10000",
     "metrics_enable": "serve /metrics on the REST port",
@@ -143,7 +145,6 @@ WITHOUT_EFFECT = (
     # What grpcio and Granian size by themselves.
     "grpc_workers",
     "grpc_max_threads",
-    "grpc_memory_quota",
     # Debugging builds, and what was dropped.
     "trace_path",
     "verbose_response",
@@ -378,6 +379,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "cache_dir": str,
     "cpu_extension": str,
     "grpc_channel_arguments": _channel_arguments,
+    "grpc_memory_quota": _integer(1, 2**39),
     "file_system_poll_wait_seconds": _integer(0, 2**31 - 1),
     "rest_workers": _integer(REST_WORKERS.start, REST_WORKERS.stop - 1),
     "metrics_enable": _switch,

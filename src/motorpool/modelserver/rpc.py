@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 # It would otherwise write to stderr in a format of its own; what matters comes as an exception.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -18,6 +18,7 @@ import structlog
 from grpc import aio
 
 from motorpool.modelserver import errors
+from motorpool.modelserver.bodies import BODIES_MOST, Bodies
 from motorpool.modelserver.catalog import NO_GRAPH, Catalog
 from motorpool.modelserver.inference import counted, infer
 from motorpool.modelserver.protocols import messages, reflection, v2_grpc
@@ -165,11 +166,13 @@ class Server:
         catalog: Catalog,
         services: dict[str, Methods],
         options: Sequence[tuple[str, str | int]] = (),
+        memory_quota: int = BODIES_MOST,
     ) -> None:
         self._catalog = catalog
+        self._held = Bodies(together_most=memory_quota)
         self._server = aio.server(
             options=[
-                ("grpc.max_receive_message_length", MESSAGE_MOST),
+                ("grpc.max_receive_message_length", min(MESSAGE_MOST, memory_quota)),
                 ("grpc.max_send_message_length", MESSAGE_MOST),
                 # A port that somebody else has is an error, not something to share.
                 ("grpc.so_reuseport", 0),
@@ -208,7 +211,20 @@ class Server:
             return grpc.stream_stream_rpc_method_handler(self._stream(call, method), **codec)
         if descriptor.server_streaming:
             return grpc.unary_stream_rpc_method_handler(self._stream(call, method), **codec)
-        return grpc.unary_unary_rpc_method_handler(_unary(call, method), **codec)
+        return grpc.unary_unary_rpc_method_handler(self._unary(call, method), **codec)
+
+    def _unary(self, call: Unary, method: str) -> Callable[..., Awaitable[Any]]:
+        async def handle(received: Received, context: Any) -> Any:
+            try:
+                self._held.hold(received.size)
+                try:
+                    return await call(received.message())
+                finally:
+                    self._held.release(received.size)
+            except Exception as error:  # noqa: BLE001 - see `_abort`
+                return await _abort(context, error, method)
+
+        return handle
 
     def _stream(self, call: Stream, method: str) -> Callable[..., Awaitable[None]]:
         async def handle(given: Any, context: Any) -> None:
@@ -233,12 +249,14 @@ class Server:
                 if not reading.done():
                     reading.cancel()
                     return
-                request = reading.result()
-                if request is aio.EOF:
+                received = reading.result()
+                if received is aio.EOF:
                     return
-                if isinstance(request, Malformed):
-                    raise request
-                yield request
+                self._held.hold(received.size)
+                try:
+                    yield received.message()
+                finally:
+                    self._held.release(received.size)
         finally:
             stopping.cancel()
 
@@ -261,35 +279,35 @@ class Malformed(Exception):
     """What came is no message of that kind."""
 
 
-def _decoder(name: str) -> Callable[[bytes], Any]:
+class Received(NamedTuple):
+    """One message of a client and how many bytes it came in."""
+
+    decoded: Any
+    size: int
+
+    def message(self) -> Any:
+        """Raises Malformed."""
+        if isinstance(self.decoded, Malformed):
+            raise self.decoded
+        return self.decoded
+
+
+def _decoder(name: str) -> Callable[[bytes], Received]:
     decode = messages.message(name).FromString
 
-    def decoded(content: bytes) -> Any:
+    def decoded(content: bytes) -> Received:
         # Not raised here, where gRPC would write it to the log with its traceback.
         try:
-            return decode(content)
+            return Received(decode(content), len(content))
         except messages.DecodeError:
-            return Malformed(f"Failed to parse the request as {name}")
+            failure = Malformed(f"Failed to parse the request as {name}")
+            return Received(failure, len(content))
 
     return decoded
 
 
-async def _only(request: Any) -> AsyncIterator[Any]:
-    if isinstance(request, Malformed):
-        raise request
-    yield request
-
-
-def _unary(call: Unary, method: str) -> Callable[..., Awaitable[Any]]:
-    async def handle(request: Any, context: Any) -> Any:
-        try:
-            if isinstance(request, Malformed):
-                raise request
-            return await call(request)
-        except Exception as error:  # noqa: BLE001 - see `_abort`
-            return await _abort(context, error, method)
-
-    return handle
+async def _only(received: Received) -> AsyncIterator[Any]:
+    yield received.message()
 
 
 async def _abort(context: Any, error: Exception, method: str) -> None:

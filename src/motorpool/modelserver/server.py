@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import msgspec
 import structlog
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.net import SocketHolder
 from granian.server.embed import Server as Granian
 
@@ -38,6 +39,7 @@ log = structlog.get_logger("motorpool.modelserver")
 
 BACKLOG = 1024
 CONNECTIONS_MOST = 4096
+HEAD_PATIENCE_MS = 30_000  # for a request's first line and headers; idle connections end by it too
 # Kubernetes kills 30 s after SIGTERM; whoever is not done by then would be cut off anyway.
 DRAIN_TIMEOUT_S = 25.0
 
@@ -122,7 +124,9 @@ async def _start_grpc(settings: Settings, catalog: Catalog, decoders: Executor) 
     from motorpool.modelserver import rpc
 
     services = rpc.services(catalog, version=__version__, decoders=decoders)
-    server = rpc.Server(catalog, services, settings.grpc_channel_arguments)
+    server = rpc.Server(
+        catalog, services, settings.grpc_channel_arguments, settings.grpc_memory_quota
+    )
     try:
         await server.start(settings.grpc_bind_address, settings.port)
     except rpc.CannotServe as error:
@@ -145,6 +149,7 @@ class _Listener(Granian):  # type: ignore[misc]
             log_enabled=False,
             backlog=BACKLOG,
             backpressure=CONNECTIONS_MOST,
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_PATIENCE_MS),
         )
         self._bound = bound
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 from granian.net import SocketHolder
 from granian.server.embed import Server as Granian
 
@@ -16,6 +17,7 @@ from motorpool.modelserver.llm.flags import Tls
 
 BACKLOG = 2048
 CONNECTIONS_MOST = 4096
+HEAD_PATIENCE_MS = 30_000  # for a request's first line and headers; idle connections end by it too
 
 
 class CannotListen(Exception):
@@ -49,6 +51,7 @@ class Listener(Granian):  # type: ignore[misc]
             log_enabled=False,
             backlog=BACKLOG,
             backpressure=CONNECTIONS_MOST,
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_PATIENCE_MS),
             ssl_cert=Path(tls.certificate_file) if tls.certificate_file else None,
             ssl_key=Path(tls.key_file) if tls.key_file else None,
             ssl_protocol_min=SSLProtocols.tls12,
