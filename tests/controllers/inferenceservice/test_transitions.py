@@ -11,14 +11,18 @@ from motorpool.controllers.inferenceservice.status import (
 )
 from motorpool.controllers.inferenceservice.transitions import transitions
 from tests.controllers.inferenceservice.objects import NOW, isvc
+from tests.controllers.inferenceservice.test_new_revisions import OLD_SERVES, unscheduled
 from tests.controllers.inferenceservice.test_status import (
     CONFIG,
+    LATER,
     READY,
     STARTING,
     deployment,
     ended,
+    of_revision,
     pod,
     status_of,
+    waiting,
 )
 
 REFUSED = refused(isvc(), Refusal("NoSupportingRuntime", "create one"), NOW)
@@ -31,6 +35,13 @@ LOADING = status_of(
 PENDING = status_of(STARTING)
 SERVING = status_of(READY, [pod(ready=True)])
 STOPPED = stopped(isvc(), NOW)
+UNPLACED = status_of(STARTING, [unscheduled("1 Insufficient nvidia.com/gpu")])
+BROKEN = pod("new", created=LATER, containerStatuses=waiting("ErrImagePull", "no such tag"))
+UPDATE_FAILED = status_of(READY, [OLD_SERVES, of_revision(BROKEN, "new")])
+UPDATE_UNPLACED = status_of(
+    READY,
+    [OLD_SERVES, unscheduled("1 Insufficient cpu", "new", LATER, {"pod-template-hash": "new"})],
+)
 
 
 def told(before, after):
@@ -55,6 +66,14 @@ def told(before, after):
         (SERVING, STOPPED, [("Warning", "InferenceServiceNotReady"),
                             ("Normal", "InferenceServiceStopped")]),
         (STOPPED, PENDING, [("Normal", "InferenceServiceResumed")]),
+        (PENDING, UNPLACED, [("Warning", "FailedScheduling")]),
+        (UNPLACED, UNPLACED, []),
+        (UNPLACED, SERVING, [("Normal", "InferenceServiceReady")]),
+        (SERVING, UPDATE_FAILED, [("Warning", "ModelLoadFailed")]),
+        (UPDATE_FAILED, UPDATE_FAILED, []),
+        (UPDATE_FAILED, SERVING, []),
+        (SERVING, UPDATE_UNPLACED, [("Warning", "FailedScheduling")]),
+        (UPDATE_UNPLACED, UPDATE_UNPLACED, []),
     ],
 )  # fmt: skip
 def test_each_transition_is_told_once(before, after, events):

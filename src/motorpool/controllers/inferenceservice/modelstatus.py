@@ -8,7 +8,7 @@ another revision take over, also while a download is tried again by a new contai
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from motorpool.api.conditions import is_true
+from motorpool.api.conditions import condition_of, is_true
 from motorpool.api.meta import Object, at, is_deleting, labels_of, name_of
 from motorpool.controllers.inferenceservice.locations import IMAGE_SCHEMES, INITIALIZER
 from motorpool.controllers.inferenceservice.modelcars import MODELCAR_INIT_NAME
@@ -18,6 +18,7 @@ from motorpool.controllers.inferenceservice.refusal import Refusal
 
 MODEL_LOAD_FAILED = "ModelLoadFailed"
 RUNTIME_UNHEALTHY = "RuntimeUnhealthy"
+UNSCHEDULABLE = "Unschedulable"
 LOG_TAIL_CHARACTERS_MAX = 2048
 
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
@@ -87,6 +88,29 @@ def silence_of(pods: Sequence[Object]) -> str:
     return ""
 
 
+def placement_of(pods: Sequence[Object]) -> str:
+    """Why no node takes the newest pod, and the next step; "" where one does or none was asked."""
+    for pod in newest_first(pods)[:1]:
+        scheduled = condition_of(pod, "PodScheduled") or {}
+        if scheduled.get("status") == "False" and scheduled.get("reason") == UNSCHEDULABLE:
+            text = str(scheduled.get("message") or "no node fits")
+            short = "Insufficient" in text
+            return f"pod {name_of(pod)} waits for a node: {text.removesuffix('.')}; " + (
+                "lower spec.predictor.model.resources, or free what it asks for: kubectl describe"
+                " node tells what there is" if short else
+                "check nodeSelector, affinity and tolerations of spec.predictor and of its"
+                " ServingRuntime"
+            )  # fmt: skip
+    return ""
+
+
+def is_replacement(pods: Sequence[Object]) -> bool:
+    """Whether the newest pod is of a revision that serves nowhere yet, and another one does."""
+    living = newest_first(pods)
+    serving = {_revision(pod) for pod in living if _is_serving(pod)}
+    return bool(serving) and _revision(living[0]) not in serving
+
+
 def model_status(
     pods: Sequence[Object], *, ready: bool, failure: Failure | None, old: Object, now: str
 ) -> Object:
@@ -95,7 +119,7 @@ def model_status(
     total = sum(1 for pod in living if _is_serving(pod))
     if not living:
         return {**_status("InProgress", "Pending", old, total=0), **_kept_failure(old)}
-    if ready:
+    if ready and (failure is None or not is_replacement(pods)):
         return _loaded(total)
     if failure is not None:
         status = _status("BlockedByFailedLoad", "FailedToLoad", old, total=total)

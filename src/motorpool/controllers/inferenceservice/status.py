@@ -23,9 +23,12 @@ from motorpool.controllers.inferenceservice.exposurestatus import (
 from motorpool.controllers.inferenceservice.locations import locations_of
 from motorpool.controllers.inferenceservice.modelimages import NATIVE, present_mode
 from motorpool.controllers.inferenceservice.modelstatus import (
+    UNSCHEDULABLE,
     Failure,
     failure_of,
+    is_replacement,
     model_status,
+    placement_of,
     refused_status,
     silence_of,
     stopped_status,
@@ -42,6 +45,9 @@ from motorpool.controllers.inferenceservice.unsupported import ignored_condition
 from motorpool.loop.cluster import Cluster
 
 READY, STOPPED = "Ready", "Stopped"
+REPLACED = "LatestDeploymentReady"
+"""Only there, and False, while a new revision does not come up and an older one serves."""
+
 LIVING = (PREDICTOR_READY, INGRESS_READY)
 """The conditions that make Ready; the others carry severity Info."""
 
@@ -72,7 +78,7 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
     for component in components:
         condition = component_condition(component, observed.deployments.get(component))
         if component == PREDICTOR and condition["status"] != "True":
-            condition = _explained(condition, failure, silence_of(observed.pods))
+            condition = _explained(condition, failure, observed.pods)
         conditions.append(condition)
     conditions.append(ingress_condition(isvc, conditions, config, observed.exposed))
     conditions.append({"type": STOPPED, "status": "False"})
@@ -85,6 +91,7 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
             or bool(observed.exposed.objects_named("Route", name_of(isvc))),
         ),
         image_volume_condition(observed),
+        replacement_condition(observed.pods, failure),
     )
     conditions += [note for note in notes if note is not None]
     status = _with_conditions(isvc, conditions, now)
@@ -200,11 +207,25 @@ def image_volume_condition(observed: Observed) -> Object | None:
     return {"type": kind, "status": "False", "reason": reason, "message": message}
 
 
-def _explained(condition: Object, failure: Failure | None, silence: str) -> Object:
+def replacement_condition(pods: Sequence[Object], failure: Failure | None) -> Object | None:
+    """What keeps a new revision from taking over, while the one before it goes on serving."""
+    placement = placement_of(pods)
+    if not is_replacement(pods) or (failure is None and not placement):
+        return None
+    reason, why = (failure.reason, failure.sentence) if failure else (UNSCHEDULABLE, placement)
+    message = f"{why}; the revision before it goes on serving"
+    return {"type": REPLACED, "status": "False", "reason": reason, "message": message}
+
+
+def _explained(condition: Object, failure: Failure | None, pods: Sequence[Object]) -> Object:
     """The predictor's condition with what its pods say about the cause."""
     if failure is not None:
         why = {"status": "False", "reason": failure.reason, "message": failure.sentence}
         return {**condition, **why}
+    if placement := placement_of(pods):
+        why = {"status": "False", "reason": UNSCHEDULABLE, "message": placement}
+        return {**condition, **why}
+    silence = silence_of(pods)
     return {**condition, "message": silence} if silence else condition
 
 

@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple
 
 from motorpool.api.conditions import condition_of
 from motorpool.api.meta import Object, at
+from motorpool.controllers.inferenceservice.modelstatus import UNSCHEDULABLE
 from motorpool.controllers.inferenceservice.names import COMPONENTS
 from motorpool.controllers.inferenceservice.status import (
     READY,
+    REPLACED,
     STOPPED,
     is_failing,
     status_is_ready,
@@ -57,14 +59,21 @@ def _stop(name: str, before: Object, after: Object) -> Iterator[Happened]:
 
 def _model(name: str, before: Object, after: Object) -> Iterator[Happened]:
     failure = at(after, "modelStatus", "lastFailureInfo")
-    ready, old = _condition(after, READY), _condition(before, READY)
+    cause, old = _cause(after), _cause(before)
+    message = cause.get("message")
     if failure and is_failing(after):
-        message = ready.get("message")
         if message and (message != old.get("message") or not is_failing(before)):
             yield Happened("Warning", failure["reason"], message)
+    elif cause.get("reason") == UNSCHEDULABLE and message != old.get("message"):
+        yield Happened("Warning", "FailedScheduling", str(message))
     target = at(after, "modelStatus", "states", "targetModelState")
     if target == "Loading" and at(before, "modelStatus", "states", "targetModelState") != target:
         yield Happened("Normal", "ModelLoading", f"the model of InferenceService {name} is fetched")
+
+
+def _cause(status: Object) -> Object:
+    """The condition that tells why what was asked for last does not serve."""
+    return _condition(status, REPLACED) or _condition(status, READY)
 
 
 def _components(before: Object, after: Object) -> Iterator[Happened]:
