@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from motorpool.images import manifest as manifests
 from motorpool.images import trees
@@ -34,7 +34,7 @@ from motorpool.images.layer import (
     write_record,
 )
 from motorpool.images.manifest import Descriptor, Manifest
-from motorpool.images.registry import Registry
+from motorpool.images.reference import Reference
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -50,10 +50,21 @@ def architecture() -> str:
     return manifests.ARCHITECTURES.get(machine, machine)
 
 
+class Source(Protocol):
+    """A registry, or what else gives one image."""
+
+    @property
+    def reference(self) -> Reference: ...
+
+    def manifest(self, version: str) -> tuple[bytes, str]: ...
+
+    def blob(self, blob: Descriptor, offset: int = 0) -> Iterator[bytes]: ...
+
+
 @dataclass(slots=True)
 class Pull:
     content: Content
-    registry: Registry
+    registry: Source
     limits: Limits = field(default_factory=Limits)
     advance: Callable[[int], None] = lambda count: None
     cancelled: Cancellation = field(default_factory=Cancellation)

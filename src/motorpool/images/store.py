@@ -10,12 +10,12 @@ Rules:
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from motorpool.images import podman
 from motorpool.images.build import Build
 from motorpool.images.cancellation import Cancellation
 from motorpool.images.collection import Collected, Stored, chosen
@@ -24,10 +24,11 @@ from motorpool.images.errors import NEVER_PULL, PULL, Cancelled, ImageError
 from motorpool.images.layer import Limits
 from motorpool.images.manifest import Manifest, diff_ids
 from motorpool.images.progress import Counter, Progress, ProgressTo
-from motorpool.images.pull import Pull, architecture
+from motorpool.images.pull import Pull, Source, architecture
 from motorpool.images.push import Push
 from motorpool.images.reference import Reference, parse
 from motorpool.images.registry import Registry
+from motorpool.images.sharing import Sharing
 
 Policy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 PARALLEL_IMAGES = 4
@@ -50,24 +51,14 @@ class Image:
     owners: list[str]  # who uses its tree
 
 
-@dataclass(slots=True)
-class _Shared:
-    """Work that several wait for."""
-
-    task: "asyncio.Task[Tree]"
-    cancelled: Cancellation
-    listeners: list[ProgressTo] = field(default_factory=list)
-    waiting: int = 0
-
-
 class ImageStore:
     """Blocking verbs for the command line; `ensure` for the node agent, from one event loop."""
 
     def __init__(self, root: Path, *, limits: Limits | None = None) -> None:
         self.content = Content(root)
+        self._borrowed = podman.Borrowed(root)
         self._limits = limits or Limits()
-        self._running: dict[tuple[str, Policy], _Shared] = {}
-        self._threads = ThreadPoolExecutor(PARALLEL_IMAGES, thread_name_prefix="images")
+        self._sharing: Sharing[Tree] = Sharing(PARALLEL_IMAGES)
 
     # For the node agent.
 
@@ -86,32 +77,18 @@ class ImageStore:
         name = parse(reference)
         tree = await asyncio.to_thread(self._ready, name) if policy != "Always" else None
         if tree is None:
-            tree = await self._shared(name, policy, progress)
+
+            def work(tell: ProgressTo, cancelled: Cancellation) -> Tree:
+                return self.ensure_now(name, policy, tell, cancelled)
+
+            tree = await self._sharing.run(f"{policy} {name}", work, progress)
         if owner is not None:
             await asyncio.to_thread(self._lease, tree, owner)
         return tree
 
-    async def _shared(self, name: Reference, policy: Policy, progress: ProgressTo | None) -> Tree:
-        shared = self._running.get((str(name), policy))
-        if shared is None:
-            shared = self._start(name, policy)
-        if progress is not None:
-            shared.listeners.append(progress)
-        shared.waiting += 1
-        try:
-            return await asyncio.shield(shared.task)
-        finally:
-            shared.waiting -= 1
-            if not shared.waiting and not shared.task.done():
-                shared.cancelled.set()
-                # Who comes now starts anew, and waits for the locks of what is ending.
-                self._running.pop((str(name), policy), None)
-
     def close(self) -> None:
         """Stops all that runs; for the end of the process."""
-        for shared in list(self._running.values()):
-            shared.cancelled.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._sharing.close()
 
     def release(self, digest: str, owner: str) -> None:
         """*owner* no longer uses the tree of *digest*."""
@@ -120,38 +97,6 @@ class ImageStore:
     def owners(self) -> dict[str, list[str]]:
         """Digest -> who holds a lease on its tree, from earlier lives of the node agent too."""
         return self.content.owners()
-
-    def _start(self, name: Reference, policy: Policy) -> _Shared:
-        loop = asyncio.get_running_loop()
-        cancelled = Cancellation()
-        listeners: list[ProgressTo] = []
-
-        def tell(progress: Progress) -> None:
-            for listener in listeners:
-                listener(progress)
-
-        def tell_loop(progress: Progress) -> None:
-            loop.call_soon_threadsafe(tell, progress)
-
-        def work() -> Tree:
-            return self.ensure_now(name, policy, tell_loop, cancelled)
-
-        async def wait() -> Tree:
-            return await loop.run_in_executor(self._threads, work)
-
-        key = (str(name), policy)
-        shared = _Shared(loop.create_task(wait()), cancelled, listeners)
-        self._running[key] = shared
-
-        def forget(task: "asyncio.Task[Tree]") -> None:
-            if self._running.get(key) is shared:
-                del self._running[key]
-            # Where all who waited have gone, nobody else takes the exception.
-            if not task.cancelled():
-                task.exception()
-
-        shared.task.add_done_callback(forget)
-        return shared
 
     def _lease(self, tree: Tree, owner: str) -> None:
         with self.content.lock("content", Cancellation(), shared=True):
@@ -170,6 +115,9 @@ class ImageStore:
         """`ensure`, in the calling thread."""
         cancelled = cancelled or Cancellation()
         local = self._local(name)
+        fresh = self._from_podman(name, local, cancelled) if policy != "Always" else None
+        if fresh is not None:
+            return fresh
         if local is not None and policy != "Always":
             path = self.content.tree_path(local)
             if path.exists() or self._make_tree(name, local, cancelled):
@@ -183,6 +131,11 @@ class ImageStore:
         try:
             return self.pull(name, progress, cancelled)
         except ImageError as error:
+            if local is None and name.registry == "localhost":
+                raise ImageError(
+                    f"{name} is not on this machine; build it: `motorpool modelcar build DIR -t "
+                    f"{name}`, or `podman build -t {name}` as the user who runs motorpool"
+                ) from error
             if local is None or error.reason != PULL:
                 raise
             raise ImageError(
@@ -211,21 +164,42 @@ class ImageStore:
         cancelled = cancelled or Cancellation()
         with self._explained(name):
             registry = Registry(name, cancelled)
-            pull = Pull(self.content, registry, self._limits, cancelled=cancelled)
             try:
                 with self.content.adding(cancelled):
-                    manifest = pull.resolve()
-                    with Counter(name, manifest, progress) as counter:
-                        pull.advance = counter.advance
-                        pull.fetch(manifest)
-                    path = self.content.add_tree(manifest, self._limits, cancelled)
-                    self.content.name(str(name), manifest.digest)
-                    return Tree(path, manifest.digest, str(name))
+                    return self._take(name, registry, progress, cancelled)
             except ImageError:
                 self._sweep_after_refusal()
                 raise
             finally:
                 registry.close()
+
+    def _take(
+        self, name: Reference, source: Source, progress: ProgressTo | None, cancelled: Cancellation
+    ) -> Tree:
+        pull = Pull(self.content, source, self._limits, cancelled=cancelled)
+        manifest = pull.resolve()
+        with Counter(name, manifest, progress) as counter:
+            pull.advance = counter.advance
+            pull.fetch(manifest)
+        path = self.content.add_tree(manifest, self._limits, cancelled)
+        self.content.name(str(name), manifest.digest)
+        return Tree(path, manifest.digest, str(name))
+
+    def _from_podman(
+        self, name: Reference, local: str | None, cancelled: Cancellation
+    ) -> Tree | None:
+        """What podman has under *name*, where it is missing here or older; None: nothing newer."""
+        known = self._borrowed.id_of(str(name), local)
+        if local is not None and known is None:
+            return None
+        found = podman.image_id(name)
+        if found is None or found == known:
+            return None
+        with self._explained(name), self.content.adding(cancelled):
+            with podman.saved(name, self.content.ingest, cancelled) as layout:
+                tree = self._take(name, layout, None, cancelled)
+            self._borrowed.note(str(name), tree.digest, found)
+            return tree
 
     def push(
         self,
@@ -352,6 +326,8 @@ class ImageStore:
         """What needs no work. Not in `_threads`, where slow pulls may be before it."""
         digest = self._local(name)
         path = self.content.tree_path(digest) if digest else None
+        if self._borrowed.id_of(str(name), digest) is not None:
+            return None  # Podman is asked first.
         return Tree(path, digest, str(name)) if digest and path and path.exists() else None
 
     def _local(self, name: Reference) -> str | None:
