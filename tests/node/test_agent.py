@@ -15,6 +15,7 @@ import pytest
 from motorpool.api import core
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object, at
+from motorpool.base.backoff import Backoff
 from motorpool.base.processes import identity_of
 from motorpool.images.reference import parse
 from motorpool.node.process import stop_pods
@@ -232,6 +233,22 @@ async def test_an_image_without_a_program_names_the_two_ways_out(platform: Platf
     await platform.ready()
     table.write_text("images: 3")
     await platform.event("InvalidLocalImages")
+
+
+async def test_an_image_that_comes_while_a_pod_waits_for_it_is_taken_at_once(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motorpool.node.seen.IMAGE_BACKOFF", Backoff(3600.0, 3600.0))
+    monkeypatch.setattr("motorpool.images.registry.TRIES_MAX", 1)
+    image = {"reference": "localhost/guest:1"}
+    await platform.create(
+        pod("web", shell("sleep 60"), volumes=[{"name": "model", "image": image}])
+    )
+    assert "build it" in await platform.waiting("ImagePullBackOff")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a").write_text("a")
+    await asyncio.to_thread(platform.images.build, tmp_path / "model", parse("localhost/guest:1"))
+    await platform.ready()
 
 
 async def test_a_program_that_does_not_exist_is_a_start_error(platform: Platform) -> None:

@@ -75,6 +75,13 @@ class Content:
             ) from error
         return index
 
+    def index_age(self) -> int:
+        """When the references last changed; 0 where there are none."""
+        try:
+            return (self.root / "index.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def manifest(self, digest: str) -> Manifest:
         raw = self.blob(digest)
         check_digest(raw, digest, "the stored manifest")

@@ -94,6 +94,14 @@ class ImageStore:
         """*owner* no longer uses the tree of *digest*."""
         self.content.release(digest, owner)
 
+    def is_here(self, reference: str) -> bool:
+        """Whether an image of that name is in the store."""
+        return self._local(parse(reference)) is not None
+
+    def age(self) -> int:
+        """Another one whenever a name was given or taken away, by this process or another."""
+        return self.content.index_age()
+
     def owners(self) -> dict[str, list[str]]:
         """Digest -> who holds a lease on its tree, from earlier lives of the node agent too."""
         return self.content.owners()

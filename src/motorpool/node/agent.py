@@ -61,6 +61,7 @@ class Agent:
         self._data_dir = data_dir.resolve()
         self._name = node_name
         self._warm_after_s = warm_after_s
+        self._images = images
         self._workers: dict[str, PodWorker] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -296,11 +297,16 @@ class Agent:
             if self._tasks is not None:
                 self._tasks.create_task(self._work(worker), name=f"orphan {uid}")
 
-    # The local images table.
+    # The local images table, and images that come.
 
     async def _watch_table(self) -> None:
+        age = self._images.age()
         while True:
             await asyncio.sleep(TABLE_PERIOD_S)
+            before, age = age, self._images.age()
+            if age != before:
+                for worker in list(self._workers.values()):
+                    worker.images_came(self._images.is_here)
             if self._table.reload():
                 for worker in list(self._workers.values()):
                     if worker.may_begin_anew:

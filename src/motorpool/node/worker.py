@@ -8,7 +8,7 @@ one. What the engine reports may come twice or early, and is then ignored.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -84,6 +84,14 @@ class PodWorker:
         for name, container in self._ledger.seen.containers.items():
             if container.phase == "failed":
                 self._ledger.note(name, replace(container, phase="absent"))
+
+    def images_came(self, is_here: Callable[[str], bool]) -> None:
+        """Names in the image store have changed: the one that it waits for may be among them."""
+        volumes = self._ledger.seen.volumes
+        problem = volumes.problem if volumes.phase == "failed" else None
+        waits = problem is not None and problem.image and problem.reason != "InvalidImageName"
+        if problem is not None and waits and is_here(problem.image):
+            self._ledger.note_volumes(replace(volumes, phase="absent"))
 
     @property
     def may_begin_anew(self) -> bool:
