@@ -133,10 +133,10 @@ async def _work(client: "HttpClient", options: Options) -> None:
 
 async def served_kinds(client: "HttpClient") -> "list[Kind]":
     """Which of the kinds that not every cluster has are served here."""
-    from motorpool.controllers.inferenceservice.childkinds import OPTIONAL
+    from motorpool.controllers.inferenceservice import childkinds, hardware
 
     found = []
-    for kind in OPTIONAL:
+    for kind in (*childkinds.OPTIONAL, *hardware.KINDS):
         resources = await client.resources(kind.group, kind.version)
         if any(resource.get("name") == kind.plural for resource in resources):
             found.append(kind)

@@ -28,7 +28,7 @@ async def client(tmp_path):
 
 async def test_the_kinds_of_this_cluster_are_found_and_others_are_not(client):
     found = [kind.kind for kind in await operator.served_kinds(client)]
-    assert found == ["Ingress", "Route"]
+    assert found == ["Ingress", "Route", "HardwareProfile", "HardwareProfile"]
     assert CUSTOM_RESOURCE_DEFINITION.kind not in found
 
 

@@ -136,6 +136,76 @@ def test_each_kind_that_is_found_has_a_profile_as_the_guide_lists_them(
     assert "identifer" in said
 
 
+def test_a_service_that_names_a_profile_gets_its_gpu_and_follows_its_changes(
+    platform: Platform,
+) -> None:
+    platform.kubectl("delete", "pods", "--all", "--wait=true")
+    command = ["/bin/sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES; exec sleep 1000"]
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": "chooses",
+            "annotations": {"opendatahub.io/hardware-profile-name": "of-the-team"},
+        },
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "terminationGracePeriodSeconds": 1,
+                "deploymentStrategy": {"type": "Recreate"},
+                "containers": [
+                    {
+                        "name": "kserve-container",
+                        "image": "shell",
+                        "command": command,
+                        "readinessProbe": {"exec": {"command": ["/bin/true"]}},
+                    }
+                ],
+            }
+        },
+    }
+    profile = {
+        "apiVersion": "infrastructure.opendatahub.io/v1",
+        "kind": "HardwareProfile",
+        "metadata": {"name": "of-the-team"},
+        "spec": {
+            "identifiers": [
+                {
+                    "displayName": "GPU",
+                    "identifier": "nvidia.com/gpu",
+                    "minCount": 1,
+                    "defaultCount": 1,
+                }
+            ]
+        },
+    }
+
+    def condition() -> str:
+        path = "jsonpath={.status.conditions[?(@.type=='Ready')].message}"
+        return platform.kubectl("get", "isvc", "chooses", "-o", path)
+
+    def visible() -> set[str]:
+        said = platform.kubectl(
+            "logs", "-l", "serving.kserve.io/inferenceservice=chooses", check=False
+        )
+        return {gpu for gpu in said.strip().split(",") if gpu.startswith("GPU-")}
+
+    apply(platform, service)
+    eventually(lambda: "of-the-team does not exist in namespace default" in condition())
+    events = platform.kubectl("get", "events", "--field-selector=involvedObject.name=chooses")
+    assert "HardwareProfileNotFound" in events
+
+    apply(platform, profile)
+    platform.kubectl("wait", "isvc/chooses", "--for=condition=Ready", "--timeout=20s")
+    eventually(lambda: len(visible()) == 1)
+
+    profile["spec"]["identifiers"][0]["defaultCount"] = 2  # type: ignore[index]
+    apply(platform, profile)
+    eventually(lambda: len(visible()) == 2)
+    platform.kubectl("delete", "isvc/chooses", f"{HARDWARE}/of-the-team")
+    eventually(lambda: not platform.kubectl("get", "pods", "-o", "name").strip())
+
+
 def test_a_control_plane_that_comes_back_gives_nothing_twice(two: Platform) -> None:
     platform = two
     profile = {"spec": {"displayName": "Ours"}}

@@ -7,6 +7,7 @@ from motorpool.api import serving
 from motorpool.controllers.inferenceservice.admission import admit
 from motorpool.controllers.inferenceservice.config import config_of
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state
+from motorpool.controllers.inferenceservice.hardware import hardware_of
 from motorpool.controllers.inferenceservice.modelimages import AUTO, ImageModes
 from motorpool.controllers.inferenceservice.names import COMPONENTS
 from motorpool.controllers.inferenceservice.runtime import selected
@@ -101,6 +102,7 @@ def children(documents: list[dict[str, Any]], **inputs: Any) -> list[dict[str, A
     if "model" in wanted["spec"]["predictor"]:
         chosen = selected(wanted, of_kind("ServingRuntime"), of_kind("ClusterServingRuntime"))
     modes = [image_modes(document) for document in of_kind("Cluster")]
+    profiles = of_kind("HardwareProfile")
     settled = Inputs(
         runtime=chosen,
         config=settings,
@@ -109,6 +111,7 @@ def children(documents: list[dict[str, Any]], **inputs: Any) -> list[dict[str, A
         secrets=secrets,
         storage_containers=of_kind("ClusterStorageContainer"),
         modes=dict.fromkeys(COMPONENTS, modes[0]) if modes else {},
+        hardware=hardware_of(wanted, profiles, served=True, shared=APPLICATIONS),
         served=frozenset(kind for document in of_kind("Cluster")
                          for kind in document.get("serves", ())),
         **inputs,

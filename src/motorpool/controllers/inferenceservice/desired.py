@@ -20,6 +20,7 @@ from motorpool.controllers.inferenceservice.autoscaler import autoscaler_of
 from motorpool.controllers.inferenceservice.config import Config
 from motorpool.controllers.inferenceservice.credentials import credentials_of
 from motorpool.controllers.inferenceservice.exposure import exposing
+from motorpool.controllers.inferenceservice.hardware import Hardware, with_hardware
 from motorpool.controllers.inferenceservice.labels import child_annotations, child_labels
 from motorpool.controllers.inferenceservice.modelimages import ImageModes
 from motorpool.controllers.inferenceservice.names import (
@@ -50,12 +51,14 @@ class Inputs:
     modes: Mapping[str, ImageModes] = field(default_factory=dict)  # by component
     autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
     served: frozenset[str] = frozenset()  # which further kinds it has
+    hardware: Hardware | None = None  # what the profile says that it names
 
 
 def desired_state(isvc: Object, inputs: Inputs) -> list[Object]:
     """Every object that should exist because *isvc* does, and no other. Raises Refusal."""
     if is_stopped(isvc):
         return []
+    isvc = with_hardware(isvc, inputs.hardware)
     components = [c for c in (PREDICTOR, TRANSFORMER, EXPLAINER) if at(isvc, "spec", c)]
     made = {c: _component_objects(isvc, c, inputs) for c in components}
     services = {component: objects[0] for component, objects in made.items()}

@@ -6,6 +6,7 @@ metadata, the component's own.
 """
 
 from motorpool.api.meta import Object, annotations_of, at, labels_of, name_of
+from motorpool.controllers.inferenceservice import hardware
 from motorpool.controllers.inferenceservice.config import Config
 from motorpool.controllers.inferenceservice.locations import locations_of
 from motorpool.controllers.inferenceservice.names import app_label, component_name
@@ -21,6 +22,9 @@ DISALLOWED_ANNOTATIONS = (
     SOURCE_ANNOTATION,
     "kubectl.kubernetes.io/last-applied-configuration",
     "modelFormat",
+    hardware.NAME_ANNOTATION,
+    hardware.NAMESPACE_ANNOTATION,
+    hardware.REVISION_ANNOTATION,
 )
 """Kept off the children, where a change of them would restart every pod."""
 

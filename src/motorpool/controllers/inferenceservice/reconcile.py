@@ -34,6 +34,8 @@ from motorpool.controllers.inferenceservice.config import Config, config_of
 from motorpool.controllers.inferenceservice.credentials import ca_bundle_copy, secret_names
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
 from motorpool.controllers.inferenceservice.exposurestatus import Exposed
+from motorpool.controllers.inferenceservice.hardware import KINDS as PROFILES
+from motorpool.controllers.inferenceservice.hardware import hardware_of, without_effect
 from motorpool.controllers.inferenceservice.labels import COMPONENT_LABEL
 from motorpool.controllers.inferenceservice.locations import downloads
 from motorpool.controllers.inferenceservice.modelimages import ImageModes, present_mode
@@ -49,10 +51,11 @@ from motorpool.controllers.inferenceservice.refusal import (
     NOT_ACCEPTED,
     Refusal,
 )
-from motorpool.controllers.inferenceservice.runtime import Runtime, selected
+from motorpool.controllers.inferenceservice.runtime import selected
 from motorpool.controllers.inferenceservice.sources import (
     all_in_namespace,
     all_that_download,
+    all_that_name,
     isvc_paths,
     labelled,
     of_configuration,
@@ -88,6 +91,7 @@ def controller(context: Context) -> Controller:
         informers(core.SECRET): all_that_download(isvcs),
         informers(core.SERVICE_ACCOUNT): all_that_download(isvcs),
         informers(core.POD): labelled,
+        **{profiles: all_that_name(isvcs) for profiles in reconciler.profiles},
     }
     return Controller(
         "inferenceservice",
@@ -104,6 +108,7 @@ class _Reconciler:
         self.isvcs = informers(serving.INFERENCE_SERVICE)
         self._written: dict[ObjectKey, tuple[str, Object]] = {}
         self.kinds = ChildKinds(context)
+        self.profiles = [informers(kind) for kind in PROFILES if kind in context.kinds.static]
         informers(core.POD).add_index(BY_ISVC, isvc_paths)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
@@ -126,7 +131,7 @@ class _Reconciler:
         except Refusal as refusal:
             await self._write_status(isvc, refused(wanted, refusal, now))
             return RECHECK_S.get(refusal.reason)
-        observed = self._observed(wanted, children, inputs.runtime)
+        observed = self._observed(wanted, children, inputs)
         await self._write_status(isvc, observed_status(wanted, observed, inputs.config, now))
         return None
 
@@ -164,6 +169,12 @@ class _Reconciler:
             storage_containers=self._context.informers(serving.CLUSTER_STORAGE_CONTAINER).list(),
             autoscaling=self.kinds.has_autoscaler,
             served=self.kinds.served,
+            hardware=hardware_of(
+                isvc,
+                (profile for informer in self.profiles for profile in informer.list()),
+                served=bool(self.profiles),
+                shared=self._context.settings.namespace,
+            ),
         )
 
     def _modes(self, isvc: Object, component: str) -> ImageModes:
@@ -263,9 +274,7 @@ class _Reconciler:
         found = self._context.informers(kind).by_index(BY_OWNER, isvc["metadata"]["uid"])
         return [child for child in found if is_controlled_by(child, isvc)]
 
-    def _observed(
-        self, isvc: Object, children: Iterable[Object], runtime: Runtime | None
-    ) -> Observed:
+    def _observed(self, isvc: Object, children: Iterable[Object], inputs: Inputs) -> Observed:
         settings = self._context.settings
         by_kind_name: dict[str, dict[str, Object]] = {DEPLOYMENT.kind: {}, core.SERVICE.kind: {}}
         others = []
@@ -283,9 +292,15 @@ class _Reconciler:
             deployments=deployments,
             services=by_kind_name[core.SERVICE.kind],
             pods=[pod for pod in pods if labels_of(pod).get("app") == app],
-            runtime=runtime,
+            runtime=inputs.runtime,
             autoscaling=self.kinds.has_autoscaler,
             cluster=settings.cluster,
+            without_effect=without_effect(
+                isvc,
+                inputs.hardware,
+                served=bool(self.profiles),
+                embedded=settings.cluster.is_embedded,
+            ),
             exposed=Exposed(
                 served=self.kinds.served,
                 objects=[*others, *self._users_route(isvc, others)],

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from motorpool.api.meta import Object, ObjectKey, controller_of, key_of, labels_of
+from motorpool.controllers.inferenceservice.hardware import named_by
 from motorpool.controllers.inferenceservice.labels import ISVC_LABEL
 from motorpool.controllers.inferenceservice.locations import downloads
 from motorpool.loop.informer import Change, Informer
@@ -38,6 +39,16 @@ def all_that_download(isvcs: Informer) -> KeysOf:
     def keys(change: Change) -> Iterable[ObjectKey]:
         namespace = change.object["metadata"].get("namespace", "")
         return [key_of(isvc) for isvc in isvcs.list(namespace) if downloads(isvc)]
+
+    return keys
+
+
+def all_that_name(isvcs: Informer) -> KeysOf:
+    """All that name the changed hardware profile, whatever their namespace."""
+
+    def keys(change: Change) -> Iterable[ObjectKey]:
+        profile = key_of(change.object)
+        return [key_of(isvc) for isvc in isvcs.list() if named_by(isvc) == profile]
 
     return keys
 

@@ -67,6 +67,7 @@ class Observed:
     autoscaling: bool = False  # whether the API has HorizontalPodAutoscalers
     cluster: Cluster = field(default_factory=Cluster)
     exposed: Exposed = field(default_factory=Exposed)
+    without_effect: Sequence[str] = ()  # what the profile asks for in vain
 
 
 def observed_status(isvc: Object, observed: Observed, config: Config, now: str) -> Object:
@@ -87,6 +88,7 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
             isvc,
             autoscaling=observed.autoscaling,
             agents=config.agent.is_possible,
+            further=observed.without_effect,
             is_exposed=way_of(isvc, config, observed.exposed.served) != INTERNAL
             or bool(observed.exposed.objects_named("Route", name_of(isvc))),
         ),

@@ -3,6 +3,8 @@
 The rest of the InferenceService is served; a condition of severity Info lists what is left out.
 """
 
+from collections.abc import Sequence
+
 from motorpool.api.meta import Object, at, labels_of
 from motorpool.controllers.inferenceservice.agents import logger_of
 from motorpool.controllers.inferenceservice.exposure import AUTH_ANNOTATION, wants_authentication
@@ -20,10 +22,15 @@ _SCALING = ("scaleTarget", "scaleMetric", "autoScaling")
 
 
 def ignored_condition(
-    isvc: Object, *, autoscaling: bool, is_exposed: bool = False, agents: bool = False
+    isvc: Object,
+    *,
+    autoscaling: bool,
+    is_exposed: bool = False,
+    agents: bool = False,
+    further: Sequence[str] = (),
 ) -> Object | None:
-    """The condition that lists what has no effect, or None."""
-    found = _ignored_metadata(isvc, is_exposed=is_exposed)
+    """The condition that lists what has no effect, or None; *further* are others' findings."""
+    found = [*_ignored_metadata(isvc, is_exposed=is_exposed), *further]
     for component in COMPONENTS:
         spec = at(isvc, "spec", component, default={})
         path = f"spec.{component}"
