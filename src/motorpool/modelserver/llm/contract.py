@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 FinishReason = Literal["stop", "length", "abort", "error"]
 Quantization = Literal["none", "int8", "int4"]
 Precision = Literal["auto", "bf16", "f16", "f32"]
+Task = Literal["generate", "embed", "score"]
+"""What a checkpoint is for: to write, to make vectors of texts, or to say how well two match."""
 
 
 class CheckpointError(Exception):
@@ -118,7 +120,7 @@ class ModelInfo:
     kv_block_tokens: int
     kv_cache_bytes_max: int
     threads: int
-    task: Literal["generate", "embed"]
+    task: Task
     load_s: float  # from the start of the engine's process until it could answer
     cached_graph: bool
 
@@ -151,7 +153,7 @@ class Engine(Protocol):
         ...
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """One vector a prompt, as the checkpoint pools and normalises them.
+        """One vector a prompt, as the checkpoint pools and normalises them; of pairs one number.
 
         Raises EngineDead, ValueError for what cannot be embedded.
         """

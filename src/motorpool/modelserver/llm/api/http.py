@@ -25,7 +25,15 @@ from granian.rsgi import ProtocolClosed, ProtocolError
 from motorpool import __version__
 from motorpool.modelserver import errors as bodyerrors
 from motorpool.modelserver.bodies import Bodies
-from motorpool.modelserver.llm.api import chat, completions, errors, metrics, responses, tokens
+from motorpool.modelserver.llm.api import (
+    chat,
+    completions,
+    errors,
+    metrics,
+    responses,
+    tokens,
+    vectors,
+)
 from motorpool.modelserver.llm.api.cors import headers_of, preflight
 from motorpool.modelserver.llm.api.errors import RequestError
 from motorpool.modelserver.llm.api.generation import Generator
@@ -35,6 +43,8 @@ from motorpool.modelserver.llm.api.requests import (
     CompletionRequest,
     DetokenizeRequest,
     EmbeddingRequest,
+    RerankRequest,
+    ScoreRequest,
     TokenizeRequest,
     decode,
 )
@@ -104,10 +114,10 @@ class App:
             "/v1/models": {"GET": self._models},
             "/v1/chat/completions": {"POST": self._chat},
             "/v1/completions": {"POST": self._completion},
-            "/v1/embeddings": {"POST": self._embeddings},
             "/tokenize": {"POST": self._tokenize},
             "/detokenize": {"POST": self._detokenize},
             "/invocations": {"POST": self._invocation},
+            **{path: {"POST": partial(self._vectors, api)} for path, api in vectors.APIS.items()},
         }
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -277,7 +287,7 @@ class App:
 
     async def chat(self, request: ChatRequest, id: str, *, large: bool = False) -> "Reply | Stream":
         self._model.check_name(request.model)
-        self._model.check_task("generate", "Chat Completions")
+        self._model.check_task("Chat Completions", "generate")
         head = self._head(f"chatcmpl-{request.request_id or id}")
         work = partial(chat.plan, request, self._model, head)
         plan = await self._arrived(work, large=large)
@@ -295,7 +305,7 @@ class App:
         self, request: CompletionRequest, id: str, *, large: bool = False
     ) -> "Reply | Stream":
         self._model.check_name(request.model)
-        self._model.check_task("generate", "Completions")
+        self._model.check_task("Completions", "generate")
         head = self._head(f"cmpl-{request.request_id or id}")
         work = partial(completions.plan, request, self._model, head)
         plan = await self._arrived(work, large=large)
@@ -314,14 +324,13 @@ class App:
         self._metrics.arrived(plan.prompt_tokens, len(plan.asks), first.sampling.max_tokens)
         return plan
 
-    async def _embeddings(self, call: Call) -> Reply:
-        return await self.embeddings(decode(await self._body(call), EmbeddingRequest), call.id)
+    async def _vectors(self, api: vectors.Api, call: Call) -> Reply:
+        return await self.vectors(api, decode(await self._body(call), api.request), call.id)
 
-    async def embeddings(self, request: EmbeddingRequest, id: str) -> Reply:
+    async def vectors(self, api: vectors.Api, request: Any, id: str) -> Reply:
+        self._model.check_task(api.name, *api.tasks)
         self._model.check_name(request.model)
-        self._model.check_task("embed", "Embeddings")
-        head = self._head(f"embd-{id}")
-        made = await tokens.embeddings(request, self._model, self._engine, head)
+        made = await api.answer(request, self._model, self._engine, self._head(f"{api.id}-{id}"))
         return Reply(msgspec.json.encode(made))
 
     async def _tokenize(self, call: Call) -> Reply:
@@ -343,7 +352,11 @@ class App:
         if "prompt" in document:
             return await self.completion(decode(body, CompletionRequest), call.id)
         if "input" in document:
-            return await self.embeddings(decode(body, EmbeddingRequest), call.id)
+            return await self.vectors(vectors.EMBEDDINGS, decode(body, EmbeddingRequest), call.id)
+        if "query" in document:
+            return await self.vectors(vectors.RERANK, decode(body, RerankRequest), call.id)
+        if "text_1" in document:
+            return await self.vectors(vectors.SCORE, decode(body, ScoreRequest), call.id)
         raise RequestError(
             "Cannot find suitable handler for request. Expected one of: messages, prompt, input"
         )

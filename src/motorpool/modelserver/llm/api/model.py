@@ -15,7 +15,7 @@ from motorpool.modelserver.llm.api.messages import conversation
 from motorpool.modelserver.llm.api.sampling import Defaults
 from motorpool.modelserver.llm.api.templates import ChatTemplate, ContentFormat
 from motorpool.modelserver.llm.api.tokenizer import Tokenizer
-from motorpool.modelserver.llm.contract import ModelInfo
+from motorpool.modelserver.llm.contract import ModelInfo, Task
 from motorpool.modelserver.llm.flags import Settings
 
 NO_REQUEST_TEMPLATE = (
@@ -51,8 +51,9 @@ class Model:
         if name and name not in self.settings.names:
             raise UnknownModel(name)
 
-    def check_task(self, task: str, api: str) -> None:
-        if self.info.task != task:
+    def check_task(self, api: str, *tasks: Task) -> None:
+        """Raises RequestError where this model has none of *tasks*."""
+        if self.info.task not in tasks:
             raise RequestError(f"The model does not support {api} API")
 
     def seed(self) -> int:

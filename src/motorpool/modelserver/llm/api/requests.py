@@ -113,6 +113,21 @@ class EmbeddingRequest(Struct, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
 
 
+class ScoreRequest(Struct, kw_only=True):
+    text_1: str | list[str]
+    text_2: str | list[str]
+    model: str | None = None
+    truncate_prompt_tokens: int | None = None
+
+
+class RerankRequest(Struct, kw_only=True):
+    query: str
+    documents: list[str]
+    model: str | None = None
+    top_n: int = 0  # all
+    truncate_prompt_tokens: int | None = None
+
+
 class TokenizeRequest(Struct, kw_only=True):
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None

@@ -156,14 +156,27 @@ def _bare(
 
 
 def embeddings(head: Mapping[str, Any], vectors: Sequence[Any], prompt_tokens: int) -> Document:
+    return _listed(head, "embedding", "embedding", vectors, prompt_tokens)
+
+
+def pooled(head: Mapping[str, Any], vectors: Sequence[Any], prompt_tokens: int) -> Document:
+    return _listed(head, "pooling", "data", vectors, prompt_tokens)
+
+
+def scores(head: Mapping[str, Any], found: Sequence[float], prompt_tokens: int) -> Document:
+    return _listed(head, "score", "score", found, prompt_tokens)
+
+
+def _listed(
+    head: Mapping[str, Any], kind: str, field: str, values: Sequence[Any], prompt_tokens: int
+) -> Document:
     return {
         "id": head["id"],
         "object": "list",
         "created": head["created"],
         "model": head["model"],
         "data": [
-            {"index": index, "object": "embedding", "embedding": vector}
-            for index, vector in enumerate(vectors)
+            {"index": index, "object": kind, field: value} for index, value in enumerate(values)
         ],
         "usage": {
             "prompt_tokens": prompt_tokens,
@@ -171,6 +184,20 @@ def embeddings(head: Mapping[str, Any], vectors: Sequence[Any], prompt_tokens: i
             "completion_tokens": 0,
             "prompt_tokens_details": None,
         },
+    }
+
+
+def ranking(
+    head: Mapping[str, Any], ranked: Sequence[tuple[int, str, float]], total_tokens: int
+) -> Document:
+    return {
+        "id": head["id"],
+        "model": head["model"],
+        "usage": {"total_tokens": total_tokens},
+        "results": [
+            {"index": index, "document": {"text": text}, "relevance_score": score}
+            for index, text, score in ranked
+        ],
     }
 
 

@@ -48,8 +48,14 @@ class Tokenizer:
             ids.insert(0, self._bos)
         return ids
 
-    def encode_all(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[list[int]]:
-        return [self.encode(text, add_special_tokens=add_special_tokens) for text in texts]
+    def encode_pair(self, first: str, second: str, most: int | None) -> list[int]:
+        """Two texts as a model is trained to compare them; of *second* what fits *most* tokens."""
+        parts = [self._fast.encode(text, add_special_tokens=False) for text in (first, second)]
+        joined: list[int] = self._fast.post_process(*parts, add_special_tokens=True).ids
+        if most is not None and len(joined) > most:
+            parts[1].truncate(max(0, len(parts[1].ids) - (len(joined) - most)))
+            joined = self._fast.post_process(*parts, add_special_tokens=True).ids
+        return joined
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         text: str = self._fast.decode(ids, skip_special_tokens=skip_special_tokens)

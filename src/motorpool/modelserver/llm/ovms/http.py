@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from motorpool import __version__
-from motorpool.modelserver.llm.api import errors, tokens
+from motorpool.modelserver.llm.api import errors, tokens, vectors
 from motorpool.modelserver.llm.api.errors import RequestError
 from motorpool.modelserver.llm.api.http import App, Call, Reply, Stream, send
 from motorpool.modelserver.llm.api.requests import (
@@ -127,7 +127,7 @@ class OvmsApp(App):
         return await self.completion(made, call.id)
 
     async def _ovms_embeddings(self, call: Call, request: dict[str, Any]) -> Reply:
-        reply = await self.embeddings(convert(request, EmbeddingRequest), call.id)
+        reply = await self.vectors(vectors.EMBEDDINGS, convert(request, EmbeddingRequest), call.id)
         made = msgspec.json.decode(reply.body)
         counts = {name: made["usage"][name] for name in ("prompt_tokens", "total_tokens")}
         return _document({"object": "list", "data": made["data"], "usage": counts})
