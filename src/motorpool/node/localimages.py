@@ -91,6 +91,8 @@ MOTORPOOL_LLM = LocalImage(
         "RobertaForMaskedLM", "RobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaModel",
         "Gemma2ForCausalLM", "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM",
         "MixtralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+        "BertForSequenceClassification", "RobertaForSequenceClassification",
+        "XLMRobertaForSequenceClassification",
     ),
     quantizations=("compressed-tensors", "fp8"),
 )  # fmt: skip

@@ -192,6 +192,13 @@ def encoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         linears |= {"intermediate.dense": (wide, hidden), "output.dense": (hidden, wide)}
         for name, shape in linears.items():
             shapes |= {f"{at}.{name}.weight": shape, f"{at}.{name}.bias": shape[:1]}
+    labels = len(config.get("id2label") or ())
+    if labels:
+        dense, head = "classifier.dense", "classifier.out_proj"
+        if config["model_type"] == "bert":
+            dense, head = "pooler.dense", "classifier"
+        for name, rows in ((dense, hidden), (head, labels)):
+            shapes |= {f"{name}.weight": (rows, hidden), f"{name}.bias": (rows,)}
     for name in norms:
         shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
     return shapes

@@ -30,7 +30,7 @@ class Texts:
         self.chat_template, self.tool_template = _templates(settings, self.tokenizer)
 
     def model(self, info: ModelInfo) -> Model:
-        if info.task == "embed":
+        if info.task != "generate":
             # A vector needs no words of its own.
             found = replace(self.defaults, max_new_tokens=None)
         else:

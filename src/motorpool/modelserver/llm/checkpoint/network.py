@@ -50,6 +50,7 @@ class Network:
         self.attention_mask = graph.parameter("attention_mask", "i64", (-1, -1))
         self.position_ids = graph.parameter("position_ids", "i64", (-1, -1))
         self._beam_idx = graph.parameter("beam_idx", "i32", (-1,)) if remembers else None
+        self.kinds: Value | None = None  # of the tokens, where there are several
         self.batch = self._size(self.input_ids, 0)
         self._masks: dict[int | None, Value] = {}
 

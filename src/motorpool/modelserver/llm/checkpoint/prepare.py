@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 from motorpool.modelserver.llm.checkpoint import cache as cached_graphs
@@ -27,8 +27,9 @@ from motorpool.modelserver.llm.checkpoint.pages import letting_go
 from motorpool.modelserver.llm.checkpoint.pooling import Pooling, pool, read_pooling
 from motorpool.modelserver.llm.checkpoint.precision import cpu_flags, hint
 from motorpool.modelserver.llm.checkpoint.schemes import check_quantization
+from motorpool.modelserver.llm.checkpoint.scoring import Scoring, kinds, read_scoring, score
 from motorpool.modelserver.llm.checkpoint.weights import Weights
-from motorpool.modelserver.llm.contract import CheckpointError, CheckpointOptions
+from motorpool.modelserver.llm.contract import CheckpointError, CheckpointOptions, Task
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Prepared:
     max_model_len: int
     vocab_size: int
     eos_token_ids: tuple[int, ...]
-    task: Literal["generate", "embed"]
+    task: Task
     cached: bool
     properties: dict[str, Any] = field(default_factory=dict)
     entry: cached_graphs.Entry | None = None
@@ -147,7 +148,7 @@ def prepare(
         max_model_len=files.max_model_len,
         vocab_size=files.config.vocab,
         eos_token_ids=files.eos_token_ids,
-        task="embed" if files.pooling else "generate",
+        task=files.task,
         cached=entry.cached,
         properties=dict(hint(options.precision, cpu_flags())),
         entry=entry,
@@ -163,6 +164,11 @@ class _Files:
     eos_token_ids: tuple[int, ...]
     generation: Mapping[str, Any]  # generation_config.json
     pooling: Pooling | None = None  # of one that embeds
+    scoring: Scoring | None = None  # of one that compares
+
+    @property
+    def task(self) -> Task:
+        return "score" if self.scoring else "embed" if self.pooling else "generate"
 
     @property
     def max_model_len(self) -> int:
@@ -181,12 +187,13 @@ def _read(checkpoint: Path, options: CheckpointOptions) -> _Files:
         return _Files(config, gguf.tensors, ends, {"eos_token_id": list(ends)})
     raw = read_json(checkpoint / "config.json")
     config = read_config({**text_part(raw), **dict(options.overrides)})
-    pooling = read_pooling(checkpoint, encoder=config.architecture in ENCODERS)
+    scoring = read_scoring(checkpoint, config)
+    is_encoder = config.architecture in ENCODERS
+    pooling = None if scoring else read_pooling(checkpoint, encoder=is_encoder)
     path = checkpoint / "generation_config.json"
     generation = read_json(path) if path.is_file() else {}
-    return _Files(
-        config, read_tensors(checkpoint), eos_token_ids(generation, config), generation, pooling
-    )
+    ends = eos_token_ids(generation, config)
+    return _Files(config, read_tensors(checkpoint), ends, generation, pooling, scoring)
 
 
 def _find_or_build(
@@ -197,9 +204,8 @@ def _find_or_build(
 ) -> cached_graphs.Entry:
     cache, key = _cache(*where), ""
     if cache is not None:
-        key = graph_key(
-            [files.config.raw, files.generation, files.pooling], files.tensors.values(), options
-        )
+        settings = [files.config.raw, files.generation, files.pooling or files.scoring]
+        key = graph_key(settings, files.tensors.values(), options)
         found = cache.get(key)
         if found is not None:
             return found
@@ -225,17 +231,22 @@ def _cache(directory: Path | None, bytes_max: int) -> cached_graphs.Cache | None
 
 def build(files: _Files, options: CheckpointOptions) -> Graph:
     """The graph, with its plan of weights."""
-    config, pooling = files.config, files.pooling
+    config, pooling, scoring = files.config, files.pooling, files.scoring
     check_quantization(config.raw)
     make = family(config.architecture)
     graph = Graph(Blob())
     weights = Weights(graph, files.tensors, options.quantization)
-    net = Network(graph, config, weights, options.max_model_len, remembers=pooling is None)
+    remembers = files.task == "generate"
+    net = Network(graph, config, weights, options.max_model_len, remembers=remembers)
+    if scoring is not None and scoring.separator is not None:
+        net.kinds = kinds(net, scoring.separator)
     made = make(net)
-    if pooling is None:
-        graph.result("logits", made)
-    else:
+    if scoring is not None:
+        graph.result("score", score(net, made, scoring))
+    elif pooling is not None:
         graph.result("embedding", pool(net, made, pooling))
+    else:
+        graph.result("logits", made)
     return graph
 
 

@@ -56,7 +56,7 @@ def load(options: EngineOptions, age_s: Age) -> Loaded:
     prepared = prepare(options.checkpoint, graph, options.cache_dir, options.cache_bytes_max)
     try:
         available = machine.machine(os.environ)
-        if prepared.task == "embed":
+        if prepared.task != "generate":
             return _embedder(prepared, options, available, age_s)
         return _writer(prepared, options, available, age_s)
     finally:

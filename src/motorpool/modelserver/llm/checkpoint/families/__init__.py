@@ -15,6 +15,7 @@ from motorpool.modelserver.llm.checkpoint.families import (
 )
 from motorpool.modelserver.llm.checkpoint.graph import Value
 from motorpool.modelserver.llm.checkpoint.network import Network
+from motorpool.modelserver.llm.checkpoint.scoring import CROSS_ENCODERS
 from motorpool.modelserver.llm.contract import CheckpointError
 
 # From the network with its inputs to the logits, or to the states where it has no head.
@@ -31,7 +32,7 @@ FAMILIES: dict[str, Family] = {
     "Qwen3ForCausalLM": qwen3.build,
 }
 
-# Which are for embeddings only.
+# Which write nothing.
 ENCODERS: dict[str, Family] = {
     "BertModel": bert.build,
     "BertForMaskedLM": bert.build,
@@ -39,6 +40,7 @@ ENCODERS: dict[str, Family] = {
     "RobertaForMaskedLM": bert.build,
     "XLMRobertaModel": bert.build,
     "XLMRobertaForMaskedLM": bert.build,
+    **dict.fromkeys(sorted(CROSS_ENCODERS), bert.build),
 }
 # Which are embedded by the states of one that generates.
 _WITHOUT_HEAD = {"Qwen3Model": "Qwen3ForCausalLM", "Qwen2Model": "Qwen2ForCausalLM"}

@@ -19,8 +19,11 @@ def build(net: Network) -> Value:
     positions = net.add(net.position_ids, graph.ints(first_position(config)))
     x = net.embedding("embeddings.word_embeddings")
     x = net.add(x, net.weights.rows("embeddings.position_embeddings", positions))
-    kinds = net.weights.stored("embeddings.token_type_embeddings.weight").floats(slice(0, 1))
-    x = net.add(x, graph.constant(np.ascontiguousarray(kinds[0])))
+    if net.kinds is not None:
+        x = net.add(x, net.weights.rows("embeddings.token_type_embeddings", net.kinds))
+    else:
+        kinds = net.weights.stored("embeddings.token_type_embeddings.weight").floats(slice(0, 1))
+        x = net.add(x, graph.constant(np.ascontiguousarray(kinds[0])))
     x = net.layer_norm(x, "embeddings.LayerNorm")
     for layer in range(config.layers):
         at = f"encoder.layer.{layer}"
