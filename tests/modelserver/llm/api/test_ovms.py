@@ -1,5 +1,6 @@
 """OpenVINO Model Server's generative endpoints: their shapes, and their own ways to refuse."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -25,10 +26,10 @@ REFUSED = (
 )
 
 
-@pytest.fixture
-async def ovms(directory, running):
-    settings = parse([*SERVER, f"--model_path={directory}"])
-    engine = ScriptedEngine(directory)
+@contextlib.asynccontextmanager
+async def serving(directory, running, *words, task="generate", max_model_len=512):
+    settings = parse([*SERVER, f"--model_path={directory}", *words])
+    engine = ScriptedEngine(directory, task=task, max_model_len=max_model_len)
     model = Texts(settings.model).model(await engine.start())
     switch = Switch()
     taken = bound("127.0.0.1", 0)
@@ -36,7 +37,18 @@ async def ovms(directory, running):
     async with running(Listener(switch, taken, settings.model.tls)):
         assert (await get(url, "/v2/health/live")).status_code == 200
         assert (await get(url, "/v2/health/ready")).status_code == 503
-        switch.app = OvmsApp(model, engine, Metrics("m", 512, 1.0), now=lambda: 1_755_189_746)
+        switch.app = OvmsApp(
+            *(model, engine, Metrics("m", 512, 1.0)),
+            now=lambda: 1_755_189_746,
+            chunks_max=settings.chunks_max,
+            cors=settings.cors,
+        )
+        yield url
+
+
+@pytest.fixture
+async def ovms(directory, running):
+    async with serving(directory, running) as url:
         yield url
 
 
@@ -170,7 +182,7 @@ async def test_tools_without_a_parser_are_only_shown(ovms):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--task=rerank"], "--task=rerank: this server has the tasks"),
+        (["--task=speech2text"], "--task=speech2text: this server has the tasks"),
         (["--tool_parser=x"], "--tool_parser=x: should be one of"),
         (["--max_num_seqs=many"], "--max_num_seqs=many: should be a number"),
         (["--nothing"], "unmatched arguments: --nothing"),
@@ -228,3 +240,95 @@ async def test_when_too_many_wait_the_next_is_told_when_to_come_again(ovms):
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "7 requests are waiting already" in answer.json()["error"]
+
+
+RANKING = {"model": "m", "query": "a", "documents": ["bcd", "b"]}
+
+
+async def test_documents_are_ranked(directory, running):
+    async with serving(directory, running, "--task=rerank", task="score") as url:
+        all_of_them = (await post(url, "/v3/rerank", RANKING)).json()
+        more = {"return_documents": True, "top_n": 1}
+        best = (await post(url, "/v3/v1/rerank", RANKING | more)).json()
+        titled = [{"title": text, "text": text} for text in RANKING["documents"]]
+        by_title = (await post(url, "/v3/rerank", RANKING | {"documents": titled})).json()
+
+    # The scripted engine likes short pairs.
+    assert all_of_them == {
+        "results": [
+            {"index": 1, "relevance_score": 1 / 2},
+            {"index": 0, "relevance_score": 1 / 4},
+        ]
+    }
+    assert best == {"results": [{"index": 1, "relevance_score": 1 / 2, "document": {"text": "b"}}]}
+    assert by_title == all_of_them
+
+
+async def test_a_long_document_counts_by_its_best_part(directory, running):
+    words = "--task=rerank", "--max_allowed_chunks=3"
+    async with serving(directory, running, *words, task="score", max_model_len=4) as url:
+        # Three tokens beside the query, and one: of two tokens in all.
+        parts = await post(url, "/v3/rerank", RANKING | {"documents": ["bcdx"]})
+        too_many = await post(url, "/v3/rerank", RANKING | {"documents": ["bcdx", "bcdx"]})
+
+    assert parts.json()["results"] == [{"index": 0, "relevance_score": 1 / 2}]
+    assert too_many.status_code == 400
+    assert too_many.json()["error"] == (
+        f"{REFUSED}exceeding max_allowed_chunks after chunking limit: 3; actual: 4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"query": 1}, "query is not a string"),
+        ({"documents": "b"}, "documents is not an array"),
+        ({"documents": [1]}, "documents array element is neither string nor object"),
+        (
+            {"documents": ["b", {"title": "", "text": ""}]},
+            "all documents have to be the same type (string or objects)",
+        ),
+        ({"documents": [{"text": "b"}]}, "document title field is missing"),
+        ({"documents": [{"title": "b", "text": 1}]}, "document text field have to be string"),
+        ({"top_n": "1"}, "top_n accepts integer values"),
+        ({"return_documents": 1}, "return_documents accepts boolean values"),
+    ],
+)
+async def test_what_is_no_ranking_is_refused_as_there(directory, running, more, text):
+    async with serving(directory, running, "--task=rerank", task="score") as url:
+        refused = await post(url, "/v3/rerank", RANKING | more)
+
+    assert (refused.status_code, refused.json()) == (400, {"error": REFUSED + text})
+
+
+async def test_a_key_guards_what_is_generated_and_nothing_else(directory, running, tmp_path):
+    (tmp_path / "key").write_text("secret\nand more\n")
+    asked = said("x", model="m")
+    async with serving(directory, running, f"--api_key_file={tmp_path / 'key'}") as url:
+        refused = await post(url, CHAT, asked)
+        wrong = await post(url, CHAT, asked, headers={"authorization": "Bearer other"})
+        known = await post(url, CHAT, asked, headers={"authorization": "Bearer secret"})
+        ready = await get(url, "/v2/health/ready")
+
+    text = "Unauthorized request due to invalid or missing api-key"
+    assert (refused.status_code, refused.json()) == (500, {"error": text})
+    assert wrong.status_code == 500
+    assert known.status_code == ready.status_code == 200
+
+
+def test_the_environment_may_hold_the_key():
+    assert parse([*SERVER, "--model_path=/m"], {"API_KEY": "k"}).model.api_keys == ("k",)
+    with pytest.raises(UsageError, match="--api_key_file=/nowhere"):
+        parse([*SERVER, "--model_path=/m", "--api_key_file=/nowhere"])
+
+
+async def test_pages_of_other_origins_may_ask(directory, running):
+    async with serving(directory, running, "--allowed_origins=https://a.example") as url:
+        answer = await post(url, CHAT, said("x", model="m"))
+        async with httpx.AsyncClient(base_url=url) as client:
+            preflight = await client.options(CHAT)
+
+    for each in (answer, preflight):
+        assert each.status_code == 200
+        assert each.headers["access-control-allow-origin"] == "https://a.example"
+        assert each.headers["access-control-allow-headers"] == "*"

@@ -124,7 +124,7 @@ class App:
         started_s = time.monotonic()
         path = self._path(scope)
         call = Call(scope, protocol, _request_id(scope))
-        call.headers = headers_of(self._settings.cors, scope.headers.get("origin"))
+        call.headers = self._cors(scope)
         if self._settings.enable_request_id_headers:
             call.headers.append(("x-request-id", call.id))
         status = 499
@@ -139,6 +139,9 @@ class App:
             if path in self._routes and path not in QUIET_PATHS:
                 took_s = time.monotonic() - started_s
                 self._metrics.answered(path, scope.method, status, took_s)
+
+    def _cors(self, scope: Any) -> list[tuple[str, str]]:
+        return headers_of(self._settings.cors, scope.headers.get("origin"))
 
     def _path(self, scope: Any) -> str:
         path: str = scope.path

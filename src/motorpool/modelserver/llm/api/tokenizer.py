@@ -50,12 +50,21 @@ class Tokenizer:
 
     def encode_pair(self, first: str, second: str, most: int | None) -> list[int]:
         """Two texts as a model is trained to compare them; of *second* what fits *most* tokens."""
-        parts = [self._fast.encode(text, add_special_tokens=False) for text in (first, second)]
-        joined: list[int] = self._fast.post_process(*parts, add_special_tokens=True).ids
-        if most is not None and len(joined) > most:
-            parts[1].truncate(max(0, len(parts[1].ids) - (len(joined) - most)))
-            joined = self._fast.post_process(*parts, add_special_tokens=True).ids
-        return joined
+        return self.encode_pairs(first, second, most)[0]
+
+    def encode_pairs(self, first: str, second: str, most: int | None) -> list[list[int]]:
+        """*first* with one after the other of the parts of *second* that fit *most* tokens."""
+        one, two = (self._fast.encode(text, add_special_tokens=False) for text in (first, second))
+
+        def joined(part: Any) -> list[int]:
+            ids: list[int] = self._fast.post_process(one, part, add_special_tokens=True).ids
+            return ids
+
+        whole = joined(two)
+        if most is None or len(whole) <= most:
+            return [whole]
+        two.truncate(max(0, len(two.ids) - (len(whole) - most)))
+        return [joined(part) for part in (two, *two.overflowing)]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         text: str = self._fast.decode(ids, skip_special_tokens=skip_special_tokens)

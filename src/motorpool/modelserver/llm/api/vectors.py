@@ -83,6 +83,28 @@ async def rerank(request: RerankRequest, model: Model, engine: Engine, head: Hea
     return responses.ranking(head.fields, ranked, count)
 
 
+async def best_parts(
+    query: str, documents: Sequence[str], model: Model, engine: Engine, chunks_max: int
+) -> list[float]:
+    """How well each of *documents* matches; a long one as its best part does.
+
+    Raises RequestError, EngineFailed.
+    """
+    if model.info.task == "embed":
+        found, _ = await _scores([query], documents, -1, model, engine)
+        return found
+    most = model.max_model_len
+    parts = [model.tokenizer.encode_pairs(query, each, most) for each in documents]
+    count = sum(map(len, parts))
+    if count > chunks_max:
+        raise RequestError(
+            f"exceeding max_allowed_chunks after chunking limit: {chunks_max}; actual: {count}"
+        )
+    pairs = [_fitting(pair, model, "score") for each in parts for pair in each]
+    scores = iter(await _embedded(engine, pairs))
+    return [max(next(scores)[0] for _ in each) for each in parts]
+
+
 async def _nothing(request: Any, model: Model, engine: Engine, head: Head) -> Document:
     raise RequestError("no model does")
 

@@ -3,8 +3,9 @@
 The server's own flags are read by `modelserver.flags`; here are those of the task.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, cast
 
 from motorpool.modelserver import flags as server
@@ -12,8 +13,8 @@ from motorpool.modelserver.flags import UsageError
 from motorpool.modelserver.llm import flags as vllm
 from motorpool.modelserver.llm.flagtable import KvPrecision
 
-Task = Literal["text_generation", "embeddings"]
-TASKS: tuple[Task, ...] = ("text_generation", "embeddings")
+Task = Literal["text_generation", "embeddings", "rerank"]
+TASKS: tuple[Task, ...] = ("text_generation", "embeddings", "rerank")
 TOOL_PARSERS = {
     "": "",
     "none": "",
@@ -25,10 +26,11 @@ TOOL_PARSERS = {
     "granite": "granite",
 }
 REASONING_PARSERS = {"": "", "none": "", "qwen3": "qwen3"}
+CHUNKS_MAX = 10_000  # parts of documents in one ranking
 KV_PRECISIONS = ("", "u8", "f16", "bf16", "f32")
 VALUES = (
     "task", "max_num_seqs", "max_num_batched_tokens", "cache_size", "enable_prefix_caching",
-    "kv_cache_precision", "tool_parser", "reasoning_parser",
+    "kv_cache_precision", "tool_parser", "reasoning_parser", "max_allowed_chunks", "api_key_file",
 )  # fmt: skip
 WITHOUT_EFFECT = (
     "cache_interval_multiplier", "dynamic_split_fuse", "enable_tool_guided_generation",
@@ -43,9 +45,23 @@ class Settings:
     task: Task
     server: server.Settings
     model: vllm.Settings
+    chunks_max: int = CHUNKS_MAX
+
+    @property
+    def cors(self) -> list[tuple[str, str]]:
+        """What browsers are told with every answer."""
+        given = self.server
+        lines = [
+            ("access-control-allow-origin", given.allowed_origins),
+            ("access-control-allow-methods", given.allowed_methods),
+            ("access-control-allow-headers", given.allowed_headers),
+        ]
+        if given.allow_credentials:
+            lines.append(("access-control-allow-credentials", "true"))
+        return lines
 
 
-def parse(argv: Sequence[str]) -> Settings:
+def parse(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
     """Raises UsageError."""
     given, ignored, rest = _split(argv)
     task = given["task"]
@@ -56,7 +72,22 @@ def parse(argv: Sequence[str]) -> Settings:
         raise UsageError("--task is for one model, by model_name and model_path")
     if not settings.rest_port:
         raise UsageError(f"rest_port is required for --task {task}")
-    return Settings(task, settings, _model(given, ignored, settings))
+    model = _model(given, ignored, settings)
+    if key := _key(given.get("api_key_file", ""), environment or {}):
+        model = replace(model, api_keys=(key,))
+    return Settings(task, settings, model, _number(given, "max_allowed_chunks", CHUNKS_MAX))
+
+
+def _key(file: str, environment: Mapping[str, str]) -> str:
+    if not file:
+        return environment.get("API_KEY", "")
+    try:
+        lines = Path(file).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--api_key_file={file}: {error}") from None
+    if not lines or not lines[0].strip():
+        raise UsageError(f"--api_key_file={file}: its first line should be the key")
+    return lines[0].strip()
 
 
 def _split(argv: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:

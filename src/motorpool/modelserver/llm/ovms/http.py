@@ -1,6 +1,6 @@
 """OpenVINO Model Server's generative addresses, verbs and statuses."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,8 @@ from motorpool import __version__
 from motorpool.modelserver.llm.api import errors, tokens, vectors
 from motorpool.modelserver.llm.api.errors import RequestError
 from motorpool.modelserver.llm.api.http import App, Call, Reply, Stream, send
+from motorpool.modelserver.llm.api.metrics import Metrics
+from motorpool.modelserver.llm.api.model import Model
 from motorpool.modelserver.llm.api.requests import (
     ChatRequest,
     CompletionRequest,
@@ -16,7 +18,9 @@ from motorpool.modelserver.llm.api.requests import (
     TokenizeRequest,
     convert,
 )
+from motorpool.modelserver.llm.contract import Engine
 from motorpool.modelserver.llm.ovms import rules
+from motorpool.modelserver.llm.ovms.flags import CHUNKS_MAX
 from motorpool.modelserver.protocols import v2
 
 # Three names of one thing: the newest server has the last as well.
@@ -25,6 +29,7 @@ NO_GRAPH = "Mediapipe graph definition with requested name is not found"
 NO_ADDRESS = "Invalid request URL"
 NO_VERB = "Unsupported method"
 NOT_READY = "Server is not ready"
+NOT_KNOWN = "Unauthorized request due to invalid or missing api-key"
 
 Endpoint = Callable[[Call, dict[str, Any]], Awaitable[Reply | Stream]]
 
@@ -51,6 +56,24 @@ class Switch:
 
 
 class OvmsApp(App):
+    def __init__(
+        self,
+        model: Model,
+        engine: Engine,
+        metrics_: Metrics,
+        *,
+        now: Callable[[], float],
+        chunks_max: int = CHUNKS_MAX,
+        cors: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(model, engine, metrics_, now=now)
+        self._chunks_max = chunks_max
+        self._cors_lines = cors
+
+    def _cors(self, scope: Any) -> list[tuple[str, str]]:
+        """The same for every request, wherever it comes from."""
+        return [*self._cors_lines]
+
     def _table(self) -> dict[str, dict[str, Callable[[Call], Awaitable[Reply | Stream]]]]:
         model = f"/v2/models/{self._model.name}"
         table: dict[str, dict[str, Callable[[Call], Awaitable[Reply | Stream]]]] = {
@@ -72,6 +95,7 @@ class OvmsApp(App):
             "chat/completions": self._ovms_chat,
             "completions": self._ovms_completion,
             "embeddings": self._ovms_embeddings,
+            "rerank": self._ovms_ranking,
             "tokenize": self._ovms_tokenize,
         }
 
@@ -79,6 +103,8 @@ class OvmsApp(App):
         verbs = self._routes.get(path)
         if call.scope.method == "OPTIONS":
             return Reply()
+        if path.startswith(("/v1/", "/v3/")) and not self._is_known(call):
+            return _error(500, NOT_KNOWN)
         if verbs is None:
             return self._unknown(path)
         endpoint = verbs.get(call.scope.method)
@@ -131,6 +157,21 @@ class OvmsApp(App):
         made = msgspec.json.decode(reply.body)
         counts = {name: made["usage"][name] for name in ("prompt_tokens", "total_tokens")}
         return _document({"object": "list", "data": made["data"], "usage": counts})
+
+    async def _ovms_ranking(self, call: Call, request: dict[str, Any]) -> Reply:
+        self._model.check_task("Rerank", *vectors.RERANK.tasks)
+        asked = rules.ranking(request)
+        found = await vectors.best_parts(
+            asked.query, asked.documents, self._model, self._engine, self._chunks_max
+        )
+        best = sorted(range(len(found)), key=found.__getitem__, reverse=True)[: asked.top_n]
+        results: list[dict[str, Any]] = [
+            {"index": index, "relevance_score": found[index]} for index in best
+        ]
+        if request.get("return_documents"):
+            for index, each in zip(best, results, strict=True):
+                each["document"] = {"text": asked.documents[index]}
+        return _document({"results": results})
 
     async def _ovms_tokenize(self, call: Call, request: dict[str, Any]) -> Reply:
         text = request.get("text")

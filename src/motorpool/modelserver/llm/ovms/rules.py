@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from motorpool.modelserver.llm.api.errors import NotSupported, RequestError
+from motorpool.modelserver.llm.api.requests import RerankRequest
 
 STOPS_MAX = 16
 TOP_K_DEFAULT = 40
@@ -42,6 +43,56 @@ def document(body: bytes) -> dict[str, Any]:
     if not isinstance(read.get("stream", False), bool):
         raise InvalidJson("stream field is not a boolean")
     return read
+
+
+def ranking(request: Mapping[str, Any]) -> RerankRequest:
+    """Raises RequestError."""
+    if "query" not in request:
+        raise RequestError("query field is missing in request")
+    if not isinstance(request["query"], str):
+        raise RequestError("query is not a string")
+    if "documents" not in request:
+        raise RequestError("documents field is missing in request")
+    documents = request["documents"]
+    if not isinstance(documents, list):
+        raise RequestError("documents is not an array")
+    for name, kind, text in _OF_RANKING:
+        value = request.get(name)
+        if value is not None and type(value) is not kind:
+            raise RequestError(f"{name} {text}")
+    top_n = request.get("top_n")
+    return RerankRequest(
+        query=request["query"],
+        documents=_documents(documents, shown=bool(request.get("return_documents"))),
+        model=request["model"],
+        top_n=len(documents) if top_n is None else max(top_n, 0),
+    )
+
+
+_OF_RANKING: tuple[tuple[str, type, str], ...] = (
+    ("top_n", int, "accepts integer values"),
+    ("rank_fields", list, "is not an array"),
+    ("return_documents", bool, "accepts boolean values"),
+    ("max_chunks_per_doc", int, "accepts integer values"),
+)
+
+
+def _documents(given: list[Any], *, shown: bool) -> list[str]:
+    if any(not isinstance(each, str | dict) for each in given):
+        raise RequestError("documents array element is neither string nor object")
+    if len({type(each) for each in given}) > 1:
+        raise RequestError("all documents have to be the same type (string or objects)")
+    if given and isinstance(given[0], dict):
+        for each in given:
+            for name in ("title", "text"):
+                if name not in each:
+                    raise RequestError(f"document {name} field is missing")
+                if not isinstance(each[name], str):
+                    raise RequestError(f"document {name} field have to be string")
+        if shown:
+            raise RequestError("document map not supported")
+        return [each["text"] for each in given]
+    return given
 
 
 def _number(value: Any, low: float, high: float) -> bool:

@@ -26,7 +26,7 @@ EX_USAGE = 64
 def run(argv: Sequence[str]) -> int:
     """Serves as *argv*, without the program's name, says; the exit code."""
     try:
-        settings = parse(argv)
+        settings = parse(argv, os.environ)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return EX_USAGE
@@ -85,7 +85,12 @@ async def _serve(settings: Settings, engine: Engine, stopping: asyncio.Event) ->
             return 0
         model = loading.result()
         metrics = Metrics(model.name, model.max_model_len, time.time())
-        app = OvmsApp(model, engine, metrics, now=time.time)
+        app = OvmsApp(
+            *(model, engine, metrics),
+            now=time.time,
+            chunks_max=settings.chunks_max,
+            cors=settings.cors,
+        )
         switch.app = app
         log.info("ready", models=model.name)
         timeout_s = settings.model.shutdown_timeout_s
