@@ -9,12 +9,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/installed
 	$(BIN)/motorpool demo
 
+# On every core. What shares something stays on one: tests/conftest.py says what, and the order.
+# The seed: every worker must list the tests in the same order, also those made from sets.
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-unit: $(VENV)/installed-dev
-	# The seed: every worker must list the tests in the same order, also those made from sets.
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check src tests examples scripts bench
