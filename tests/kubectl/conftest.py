@@ -47,6 +47,7 @@ class Shell:
         programs = directory / "bin"
         programs.mkdir()
         (programs / "kubectl").symlink_to(kubectl)
+        (programs / "meanwhile").symlink_to(Path(__file__).with_name("meanwhile"))
         config = yaml.safe_load((platform.data_dir / "kubeconfig").read_text())
         config["contexts"][0]["context"]["namespace"] = namespace
         (directory / "kubeconfig").write_text(yaml.safe_dump(config))
