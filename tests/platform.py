@@ -17,11 +17,11 @@ from typing import Any
 from tests.programs import program
 
 MOTORPOOL = [sys.executable, "-m", "motorpool"]
-SERVE_DEADLINE_S = 30
+SERVE_DEADLINE_S = 60
 
 
 def eventually(
-    condition: Callable[[], Any], *, deadline_s: float = 30, what: str = "", poll_s: float = 0.05
+    condition: Callable[[], Any], *, deadline_s: float = 60, what: str = "", poll_s: float = 0.05
 ) -> Any:
     """The first true value of *condition*; fails the test after the deadline."""
     end = time.monotonic() + deadline_s
@@ -119,7 +119,7 @@ class Platform:
         down = self.run("down", "--data-dir", str(self.data_dir))
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
         left = [line for line in processes() if str(self.data_dir) in line]
         assert down.returncode == 0, down.stderr
         assert not left, left

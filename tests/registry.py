@@ -20,7 +20,7 @@ import yaml
 
 from tests.programs import program
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def running_registry(
         yield RunningRegistry(host, directory / "storage")
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ async def test_a_watch_shows_objects_enter_and_leave_a_selection(client):
     await client.patch(core.CONFIG_MAP, "default", "a", {"data": {"k": "v"}})
     unlabelled = await client.patch(core.CONFIG_MAP, "default", "a", {"metadata": {"labels": None}})
     events = client.watch(core.CONFIG_MAP, after=listed.resource_version, labels="x=1")
-    seen = [await asyncio.wait_for(anext(events), 5) for _ in range(3)]
+    seen = [await asyncio.wait_for(anext(events), 30) for _ in range(3)]
     await events.aclose()
 
     assert [event.type for event in seen] == ["ADDED", "MODIFIED", "DELETED"]
@@ -98,7 +98,7 @@ async def test_a_deleted_object_is_shown_as_it_was_last(client):
     after = created["metadata"]["resourceVersion"]
     await client.delete(core.CONFIG_MAP, "default", "a", uid=created["metadata"]["uid"])
     events = client.watch(core.CONFIG_MAP, after=after)
-    event = await asyncio.wait_for(anext(events), 5)
+    event = await asyncio.wait_for(anext(events), 30)
     await events.aclose()
     assert event.type == "DELETED"
     assert event.object["data"] == {"k": "v"}
@@ -124,11 +124,11 @@ async def test_an_informer_keeps_up(client):
     await client.create(core.CONFIG_MAP, config_map("before"))
     informer = Informer(client, core.CONFIG_MAP)
     running = asyncio.create_task(informer.run())
-    await asyncio.wait_for(informer.synced(), 5)
+    await asyncio.wait_for(informer.synced(), 30)
     seen = asyncio.Event()
     informer.subscribe(lambda change: seen.set() if change.new is None else None)
     await client.create(core.CONFIG_MAP, config_map("after"))
     await client.delete(core.CONFIG_MAP, "default", "before")
-    await asyncio.wait_for(seen.wait(), 5)
+    await asyncio.wait_for(seen.wait(), 30)
     assert [obj["metadata"]["name"] for obj in informer.list()] == ["after"]
     running.cancel()

@@ -18,7 +18,7 @@ from tests.apiserver.conftest import TOKEN
 from tests.apiserver.objects import config_map
 from tests.faulty_transport import Fault, Faulty, broken, cut, is_list, is_watch, page, status
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 def gone():

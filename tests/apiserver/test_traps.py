@@ -40,7 +40,7 @@ def isvc(name="model"):
 async def events_of(http, path, count, **query):
     """The first events of a watch; ends it by its own time limit."""
     parameters = {"watch": "1", "timeoutSeconds": "1", **query}
-    answer = await asyncio.wait_for(http.get(path, params=parameters), 10)
+    answer = await asyncio.wait_for(http.get(path, params=parameters), 30)
     events = [json.loads(line) for line in answer.text.splitlines()]
     assert len(events) >= count, events
     return events

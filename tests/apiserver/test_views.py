@@ -104,7 +104,7 @@ async def test_a_watch_shows_its_own_view(registry, local_client):
     made = await local_client.create(
         core.EVENT, {**core_event(), "apiVersion": "v1", "kind": "Event"}
     )
-    seen = await asyncio.wait_for(following, 5)
+    seen = await asyncio.wait_for(following, 30)
     assert (seen.type, seen.object["note"]) == ("ADDED", "it runs")
     assert seen.object["metadata"]["uid"] == made["metadata"]["uid"]
     await stream.aclose()

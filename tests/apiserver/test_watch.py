@@ -39,7 +39,7 @@ async def watched(app, path, count, accept="*/*", **query):
         "type": "http", "method": "GET", "path": path, "query_string": query_string,
         "headers": headers,
     }  # fmt: skip
-    await asyncio.wait_for(app(scope, receive, send), 10)
+    await asyncio.wait_for(app(scope, receive, send), 30)
     assert statuses == [200]
     return [json.loads(line) for line in lines]
 

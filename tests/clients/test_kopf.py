@@ -43,7 +43,7 @@ def test_an_operator_handles_creation_change_time_and_deletion(platform, operato
     assert finalizers == [FINALIZER]
     platform.kubectl("patch", "cm", "operated", "-p", '{"data":{"color":"red"}}')
     eventually(lambda: annotations(platform).get("operator/updated") == "red", what="the change")
-    platform.kubectl("delete", "cm", "operated", "--timeout=20s")
+    platform.kubectl("delete", "cm", "operated", "--timeout=60s")
     assert "deleted operated" in operator.read_text()
     eventually(
         lambda: "seen by the operator" in platform.kubectl("get", "events"), what="the event"

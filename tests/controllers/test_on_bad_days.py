@@ -42,7 +42,7 @@ KEY = ObjectKey(NAMESPACE, "resnet")
 FAULTS_MAX = 80
 CHANCE = 0.3
 AUTOSCALER = by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 
 
 def lost_answer():

@@ -103,7 +103,7 @@ async def revision(client):
 
 async def settled(client):
     before = ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while before != await revision(client):
             before = await revision(client)
             await asyncio.sleep(0.03)
@@ -111,7 +111,7 @@ async def settled(client):
 
 
 async def until(check):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():
             await asyncio.sleep(0.005)
 

@@ -16,7 +16,7 @@ async def kubectl(defined, kubectl):
     extra = schema_version({"size": {"type": "integer"}}, "v1alpha1")
     made = manifest(definition(version(), {**extra, "storage": False}))
     assert "widgets.ex.io created" in await kubectl("create -f -", made)
-    waited = await kubectl("wait --for=condition=Established crd/widgets.ex.io --timeout=5s")
+    waited = await kubectl("wait --for=condition=Established crd/widgets.ex.io --timeout=30s")
     assert waited.endswith("condition met\n")
     return kubectl
 
@@ -107,14 +107,14 @@ async def test_a_definition_and_its_object_in_a_row(kubectl):
     gadget = {**widget("g"), "kind": "Gadget"}
     gadgets = definition(plural="gadgets", kind="Gadget", short="gd")
     await kubectl("create -f -", manifest(gadgets))
-    await kubectl("wait --for=condition=Established crd/gadgets.ex.io --timeout=5s")
+    await kubectl("wait --for=condition=Established crd/gadgets.ex.io --timeout=30s")
     assert await kubectl("create -f -", manifest(gadget)) == "gadget.ex.io/g created\n"
 
 
 async def test_a_watch_shows_a_custom_resource_come_and_go(kubectl):
     await kubectl("apply -f -", manifest(widget("first")))
     watching = await kubectl.start("get", "wd", "-w", "--no-headers")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await watching.stdout.readline()).startswith(b"first")
         await kubectl("apply -f -", manifest(widget("second")))
         assert (await watching.stdout.readline()).startswith(b"second")

@@ -42,7 +42,7 @@ def apply(platform: Platform, *pods: dict[str, Any]) -> None:
 
 
 def visible(platform: Platform, name: str) -> str:
-    platform.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=20s")
+    platform.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
     return str(eventually(lambda: platform.kubectl("logs", name).strip()))
 
 

@@ -88,7 +88,7 @@ def test_a_user_comes_in_and_is_shut_out(platform, tmp_path):
 def test_a_pod_speaks_to_the_api_as_its_account(platform):
     command = "--command", "--", "/bin/sh", "-c", "sleep 600"
     platform.kubectl("run", "inside", "--image=busybox", "--restart=Never", *command)
-    platform.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=60s")
     path = "/var/run/secrets/kubernetes.io/serviceaccount"
     assert platform.kubectl("exec", "inside", "--", "cat", f"{path}/namespace") == "default"
     whoami = platform.kubectl("exec", "inside", "--", program("kubectl"), "auth", "whoami")

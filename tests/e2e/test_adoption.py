@@ -72,5 +72,5 @@ def test_a_killed_model_server_comes_back_and_is_counted(platform):
         [status] = platform.kubectl_json("get", "pods")["items"][0]["status"]["containerStatuses"]
         return status if status["restartCount"] == before + 1 and status["ready"] else None
 
-    status = eventually(restarted, deadline_s=40)
+    status = eventually(restarted, deadline_s=60)
     assert status["lastState"]["terminated"]["exitCode"] == 137

@@ -16,16 +16,16 @@ def test_nothing_of_a_deleted_data_directory_goes_on(tmp_path, control_plane):
     platform.start()
     command = "--command", "--", "/bin/sh", "-c", "sleep 600"
     platform.kubectl("run", "inside", "--image=busybox", *command)
-    platform.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=60s")
     running = platform.data_plane()
     assert len(running) >= 3, "Envoy, the supervisor and the pod"
     if control_plane == "killed":
         platform.kill()
 
     shutil.rmtree(data_dir)
-    eventually(lambda: not left_of(data_dir, running), deadline_s=40, what="all have ended")
+    eventually(lambda: not left_of(data_dir, running), deadline_s=60, what="all have ended")
     if control_plane == "running":
-        assert platform.process.wait(20) != 0
+        assert platform.process.wait(60) != 0
         assert f"the data directory {data_dir} was deleted or replaced" in platform.log()
     assert not left_of(data_dir, running)
 

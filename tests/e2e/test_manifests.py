@@ -113,7 +113,7 @@ def test_one_that_cannot_be_built_is_told_where_its_user_looks(platform: Platfor
     broken_file = platform.data_dir / "manifests.d/030-broken/missing.yaml"
     broken_file.write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: mended}}")
     last = "050-microshift-ai-model-serving-runtimes"
-    eventually(lambda: rows(platform)[last]["state"] == "done", deadline_s=40)
+    eventually(lambda: rows(platform)[last]["state"] == "done", deadline_s=60)
     assert "mended" in platform.kubectl("get", "cm", "mended")
     runtime = platform.kubectl_json("get", "servingruntime", "-n", APPS, "kserve-ovms")
     image = runtime["spec"]["containers"][0]["image"]

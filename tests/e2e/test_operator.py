@@ -50,7 +50,7 @@ def operator(platform):
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def holder(platform) -> str:
@@ -69,16 +69,16 @@ def test_an_operator_makes_services_true_and_another_takes_over(platform, digits
     digits(platform)
 
     first.send_signal(signal.SIGTERM)
-    assert first.wait(20) == 0, log.read_text()
+    assert first.wait(60) == 0, log.read_text()
     eventually(lambda: "works as" in waiting.read_text(), what="the second works")
     assert holder(platform).endswith(f"_{second.pid}")
     platform.kubectl("annotate", "isvc", "digits", "serving.kserve.io/stop=true")
-    platform.kubectl("wait", "--for=delete", "deployment/digits-predictor", "--timeout=30s")
+    platform.kubectl("wait", "--for=delete", "deployment/digits-predictor", "--timeout=60s")
 
     for text in (log.read_text(), waiting.read_text()):
         assert "forbidden" not in text, text
     os.kill(second.pid, signal.SIGTERM)
-    assert second.wait(20) == 0
+    assert second.wait(60) == 0
     assert holder(platform) == ""
 
 

@@ -43,7 +43,7 @@ def deployment():
 def platform(tmp_path_factory):
     with running(tmp_path_factory.mktemp("reboot") / "data") as platform:
         platform.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(deployment()))
-        platform.kubectl("rollout", "status", "deploy/deaf", "--timeout=30s")
+        platform.kubectl("rollout", "status", "deploy/deaf", "--timeout=60s")
         yield platform
 
 
@@ -103,7 +103,7 @@ def test_a_pod_that_is_deleted_by_force_is_gone_at_once_and_so_are_its_processes
     said = platform.kubectl("delete", "pod", name, "--force", "--grace-period=0", "--wait=false")
     assert f'pod "{name}" force deleted' in said
     assert name not in pods(platform)
-    eventually(lambda: not alive(pid), deadline_s=10, what="its process has ended")
+    eventually(lambda: not alive(pid), deadline_s=60, what="its process has ended")
     eventually(lambda: not record.parent.parent.exists(), what="its directory is gone")
 
 

@@ -80,7 +80,7 @@ def failure_of(platform, name: str, says: str) -> dict:
         text = found.get("lastFailureInfo", {}).get("message", "")
         return found if says in text else None
 
-    return eventually(told, deadline_s=30, what=f"the failure of {name} says {says!r}")
+    return eventually(told, deadline_s=60, what=f"the failure of {name} says {says!r}")
 
 
 def test_a_model_behind_a_web_address_becomes_ready_with_its_headers(platform):

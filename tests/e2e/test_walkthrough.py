@@ -93,7 +93,7 @@ def served(platform):
     )
     platform.kubectl(
         "wait", *in_namespace, "--for=jsonpath={.status.ingress[0].conditions[0].status}=True",
-        "route/ovms-resnet50-predictor", "--timeout=30s",
+        "route/ovms-resnet50-predictor", "--timeout=60s",
     )  # fmt: skip
     printed["route"] = platform.kubectl("get", *in_namespace, "route")
     eventually(lambda: "200" in platform.curl(f"http://{HOST}/v2/health/live", "-i"))
@@ -198,7 +198,7 @@ def test_metrics_count_what_was_asked(platform, served):
 
 def test_the_inference_service_is_ready_and_its_model_loaded(platform, served):
     platform.kubectl(
-        "wait", "-n", "ai-demo", "--for=condition=Ready", "isvc/ovms-resnet50", "--timeout=30s"
+        "wait", "-n", "ai-demo", "--for=condition=Ready", "isvc/ovms-resnet50", "--timeout=60s"
     )
     status = platform.kubectl_json("get", "-n", "ai-demo", "isvc", "ovms-resnet50")["status"]
 

@@ -100,8 +100,8 @@ def test_jobs_run_to_their_ends(platform):
     apply(platform, job("once", "echo done"), indexed, job("broken", "exit 3", backoffLimit=0))
 
     for name in ("once", "parts"):
-        platform.kubectl("wait", "--for=condition=complete", f"job/{name}", "--timeout=30s")
-    platform.kubectl("wait", "--for=condition=failed", "job/broken", "--timeout=30s")
+        platform.kubectl("wait", "--for=condition=complete", f"job/{name}", "--timeout=60s")
+    platform.kubectl("wait", "--for=condition=failed", "job/broken", "--timeout=60s")
 
     assert platform.kubectl("logs", "job/once") == "done\n"
     rows = platform.kubectl("get", "jobs", "--no-headers").splitlines()
@@ -140,7 +140,7 @@ def test_what_a_claim_holds_survives_pods_and_the_platform(platform):
         return made
 
     apply(platform, claim, with_claim("writer", "echo precious > /data/file"))
-    platform.kubectl("wait", "--for=condition=complete", "job/writer", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=complete", "job/writer", "--timeout=60s")
     row = platform.kubectl("get", "pvc", "data", "--no-headers").split()
     assert (row[1], row[3], row[4], row[5]) == ("Bound", "1Gi", "RWO", "standard")
     directory = platform.data_dir / "volumes" / row[2]
@@ -150,23 +150,23 @@ def test_what_a_claim_holds_survives_pods_and_the_platform(platform):
     platform.start()
 
     apply(platform, with_claim("reader", "cat /data/file"))
-    platform.kubectl("wait", "--for=condition=complete", "job/reader", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=complete", "job/reader", "--timeout=60s")
     assert platform.kubectl("logs", "job/reader") == "precious\n"
     platform.kubectl("delete", "job", "reader", "writer")
-    platform.kubectl("delete", "pvc", "data", "--timeout=30s")
+    platform.kubectl("delete", "pvc", "data", "--timeout=60s")
     eventually(lambda: not directory.exists(), what="the directory to go")
     assert "No resources found" in platform.kubectl("get", "pv", check=False)
 
 
 def test_a_rollout_is_followed_undone_paused_and_resumed(platform):
     apply(platform, deployment("web", shell("sleep 1000 # 1"), replicas=2))
-    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     platform.kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=first")
     apply(platform, deployment("web", shell("sleep 1000 # 2"), replicas=2))
     platform.kubectl(
         "annotate", "deployment/web", "kubernetes.io/change-cause=second", "--overwrite"
     )
-    followed = platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    followed = platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     assert followed.endswith('deployment "web" successfully rolled out\n')
 
     def history():
@@ -175,7 +175,7 @@ def test_a_rollout_is_followed_undone_paused_and_resumed(platform):
 
     eventually(lambda: history() == [["1", "first"], ["2", "second"]], what="both causes")
     assert "rolled back" in platform.kubectl("rollout", "undo", "deployment/web")
-    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     assert history() == [["2", "second"], ["3", "first"]]
     template = platform.kubectl_json("get", "deployment", "web")["spec"]["template"]
     assert template["spec"]["containers"][0]["command"][-1] == "sleep 1000 # 1"
@@ -184,14 +184,14 @@ def test_a_rollout_is_followed_undone_paused_and_resumed(platform):
     platform.kubectl("set", "env", "deployment/web", "COLOUR=red")
     assert len(history()) == 2
     platform.kubectl("rollout", "resume", "deployment/web")
-    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     assert len(history()) == 3
     platform.kubectl("rollout", "restart", "deployment/web")
-    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     assert "restartedAt" in platform.kubectl("get", "deployment/web", "-o", "yaml")
 
     platform.kubectl("scale", "deployment/web", "--replicas=1", "--current-replicas=2")
-    platform.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    platform.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     platform.kubectl("expose", "deployment/web", "--port=80", "--target-port=8080")
 
     def endpoints():
@@ -205,7 +205,7 @@ def test_a_rollout_is_followed_undone_paused_and_resumed(platform):
 def test_a_pod_is_run_and_drained(platform):
     platform.kubectl("run", "alone", "--image=shell", "--restart=Never", "--command", "--",
                      "/bin/sh", "-c", "sleep 1000")  # fmt: skip
-    platform.kubectl("wait", "--for=condition=Ready", "pod/alone", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/alone", "--timeout=60s")
     node = platform.kubectl("get", "nodes", "-o", "name").strip().removeprefix("node/")
     drained = platform.kubectl("drain", node, "--force", "--grace-period=1", "--timeout=60s",
                                check=False)  # fmt: skip

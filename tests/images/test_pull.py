@@ -46,7 +46,7 @@ def making_of(store: ImageStore, layer: bytes) -> Path:
     return store.content.ingest / f"layer-{digest_of(layer).removeprefix('sha256:')}"
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"

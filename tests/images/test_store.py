@@ -26,7 +26,7 @@ LOCAL = "localhost/ovms-resnet50:test"
 BIG = bytes(range(256)) * 16384
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.005)
@@ -212,7 +212,7 @@ async def test_an_image_that_is_here_does_not_wait_behind_those_that_are_pulled(
         pulls.append(asyncio.create_task(store.ensure(name, "IfNotPresent")))
     await until(lambda: len([line for line in small.requests if "/blobs/" in line]) >= 4)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await store.ensure(LOCAL, "IfNotPresent")).path.exists()
 
     for gate in small.gates.values():

@@ -93,7 +93,7 @@ def shell(platform, tmp_path, request):
         platform.kubectl("create", "ns", namespace)
         namespaces.append(namespace)
         for made in ("cm/kube-root-ca.crt", "sa/default"):
-            platform.kubectl("wait", "--for=create", made, "-n", namespace, "--timeout=20s")
+            platform.kubectl("wait", "--for=create", made, "-n", namespace, "--timeout=60s")
         return Shell(platform, tmp_path, namespace, kubectl or program("kubectl"))
 
     yield make

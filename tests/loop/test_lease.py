@@ -55,7 +55,7 @@ class Worker:
             await self.task
 
 
-async def within(condition, deadline_s=5.0):
+async def within(condition, deadline_s=30.0):
     async with asyncio.timeout(deadline_s):
         while not condition():
             await asyncio.sleep(0.005)

@@ -87,7 +87,7 @@ class World:
         tasks = [asyncio.create_task(self.events.run()), asyncio.create_task(manifests.run())]
         try:
             yield manifests
-            await asyncio.wait_for(tasks[1], 20)
+            await asyncio.wait_for(tasks[1], 30)
             await asyncio.sleep(0)
         finally:
             for task in tasks:

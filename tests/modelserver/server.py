@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 SOURCE = Path(__file__).parents[2] / "src"
 
 

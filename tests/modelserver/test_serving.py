@@ -549,7 +549,7 @@ def test_a_crash_in_native_code_tells_where_it_was(tmp_path):
 
     with started(tmp_path, log=tmp_path / "log") as server:
         server.process.send_signal(signal.SIGSEGV)
-        code = server.process.wait(20)
+        code = server.process.wait(60)
 
     assert code == -signal.SIGSEGV
     assert "Fatal Python error: Segmentation fault" in server.log.read_text()

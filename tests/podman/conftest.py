@@ -17,7 +17,7 @@ from tests.programs import program
 from tests.registry import RunningRegistry, running_registry
 
 USER, PASSWORD = "me", "secret"
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 @dataclass(frozen=True)

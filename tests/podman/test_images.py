@@ -19,7 +19,7 @@ def waits_for(platform, name, reason):
         found = status(platform, name).get("state", {}).get("waiting") or {}
         return found.get("reason") == reason and found
 
-    return eventually(waiting, deadline_s=30, what=reason)["message"]
+    return eventually(waiting, deadline_s=60, what=reason)["message"]
 
 
 def pull_secret(name, host, password):

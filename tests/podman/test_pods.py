@@ -193,7 +193,7 @@ def test_a_container_that_fails_is_started_again_and_its_last_log_is_kept(platfo
             and "running" in s["state"]
             and s
         ),
-        deadline_s=30,
+        deadline_s=60,
     )
     assert found["lastState"]["terminated"]["exitCode"] == 7
     assert platform.kubectl("logs", "again", "--previous") == "first\n"
@@ -218,7 +218,7 @@ def test_probes_and_hooks_ask_inside_the_container(platform, world):
     platform.kubectl("exec", "asked", "--", "touch", "/tmp/sick")
     found = eventually(
         lambda: (s := status(platform, "asked"))["restartCount"] == 1 and s["ready"] and s,
-        deadline_s=30,
+        deadline_s=60,
     )
     assert found["lastState"]["terminated"]["exitCode"] == 0
     assert platform.kubectl("logs", "asked", "--previous") == "post\npre\n"

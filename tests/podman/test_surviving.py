@@ -56,7 +56,7 @@ def test_kill_9_and_another_up_keep_containers_and_know_what_has_ended(own, worl
     assert pid_of("stays") == pid
     assert after["status"]["podIP"] == before["status"]["podIP"]
     assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
-    end = eventually(lambda: status(own, "leaves")["state"].get("terminated"), deadline_s=20)
+    end = eventually(lambda: status(own, "leaves")["state"].get("terminated"), deadline_s=60)
     assert end["exitCode"] == 137
     own.kubectl("delete", "pod", "vanishes", "leaves", "--wait")
     assert not [name for name in names() if "vanishes" in name]
@@ -67,7 +67,7 @@ def test_a_container_that_was_removed_behind_our_back_is_started_again(own, worl
     podman("rm", "-f", "-t", "0", found)
     again = eventually(
         lambda: (s := status(own, "stays"))["restartCount"] == 1 and "running" in s["state"] and s,
-        deadline_s=30,
+        deadline_s=60,
     )
     assert again["lastState"]["terminated"]["exitCode"] == 137
 
@@ -109,7 +109,7 @@ def test_down_ends_containers_and_up_starts_them_again(own, world):
     own.start()
     found = eventually(
         lambda: (s := status(own, "late"))["restartCount"] == before + 1 and s["ready"] and s,
-        deadline_s=30,
+        deadline_s=60,
     )
     assert found["lastState"]["terminated"]["exitCode"] == 137
     podman("rm", "-f", "-t", "0", foreign)

@@ -94,7 +94,7 @@ async def test_a_route_brings_its_own_certificate(tmp_path, own_certificate):
     async with Backend(A), routing(tmp_path, *objects, certificate=paths) as (router, _):
         port, trusted = router.https_port, trusting(certificate)
         await fetch_until(router.http_port, "iris.other.org", status_is(503))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     reply = await fetch(port, "iris.other.org", ssl=trusted)
@@ -130,7 +130,7 @@ async def test_websockets_outlive_the_timeout_of_requests(tmp_path):
     async with server, routing(tmp_path, *objects) as (router, client):
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "WebSocket")]
         lines = "".join(f"{name}: {value}\r\n" for name, value in upgrade)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 reader, writer = await asyncio.open_connection("127.0.0.1", router.http_port)
                 writer.write(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n".encode())
@@ -161,7 +161,7 @@ async def test_http2_with_prior_knowledge_is_spoken_and_an_upgrade_to_it_ignored
         reader, writer = await asyncio.open_connection("127.0.0.1", router.http_port)
         empty_settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + empty_settings)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             header = await reader.readexactly(9)
         assert header[3] == 4, "the first frame is no SETTINGS"
         writer.close()

@@ -290,7 +290,7 @@ async def publishing(data_dir, objects):
         cwd=root,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             port, pid = (await process.stdout.readline()).split()
         yield process, int(port), int(pid)
     finally:
@@ -305,7 +305,7 @@ async def test_envoy_is_started_again_on_the_same_port(tmp_path):
         port, pid = router.http_port, router.health().pid
         await fetch_until(port, "iris.example.com", status_is(200))
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while router.health().restarts == 0 or not router.health().is_live:
                 await asyncio.sleep(0.01)
         assert router.http_port == port

@@ -50,7 +50,7 @@ async def fetch(port, host, path="/", *, ssl=None, **more):
     )
     try:
         writer.write(request_bytes(host, path, **more))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await read_reply(reader)
     finally:
         writer.close()
@@ -58,7 +58,7 @@ async def fetch(port, host, path="/", *, ssl=None, **more):
 
 async def fetch_until(port, host, accept, path="/", **more):
     """Asks until *accept* likes the reply."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         reply = await fetch(port, host, path, **more)
         if accept(reply):
@@ -158,7 +158,7 @@ class Load:
     async def more(self, count):
         """Returns once that many further requests were served or one has failed."""
         wanted = self.served + count
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while self.served < wanted and not self.failures:
                 await asyncio.sleep(0.005)
 

@@ -120,7 +120,7 @@ async def test_a_watch_misses_nothing_while_others_write(store):
     async with store.watch("pods/", after=0) as watch:
         seen = []
         while len(seen) < 600:
-            seen += await asyncio.wait_for(watch.next(), 10)
+            seen += await asyncio.wait_for(watch.next(), 30)
     await writer
     assert [row.revision for row in seen] == list(range(1, 601))
 
@@ -185,7 +185,7 @@ async def test_a_revision_that_is_not_written_yet_can_be_awaited(store):
     await store.create("a/x", b"")
     assert not waiting.done()
     await store.create("a/y", b"")
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_stale_keys_are_those_last_written_long_ago(store):

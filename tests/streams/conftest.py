@@ -87,7 +87,7 @@ def platform(tmp_path_factory):
     (data_dir / "local-images.yaml").write_text(TABLE)
     with running(data_dir) as platform:
         apply(platform, WEB)
-        platform.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
+        platform.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
         yield platform
 
 

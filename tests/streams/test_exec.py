@@ -100,7 +100,7 @@ class Terminal:
     def type(self, text):
         os.write(self.ours, text.encode())
 
-    def wait_for(self, text, timeout_s=30):
+    def wait_for(self, text, timeout_s=60):
         """Everything up to *text*, which is taken."""
         deadline = time.monotonic() + timeout_s
         while text.encode() not in self.seen:
@@ -115,7 +115,7 @@ class Terminal:
         return before.decode()
 
     def wait(self):
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
@@ -170,14 +170,14 @@ def test_what_a_command_leaves_behind_ends_with_it(platform):
 
 def test_a_command_ends_with_its_container(platform):
     apply(platform, pod("brief", container("main", "/bin/sh", "-c", "sleep 1000")))
-    platform.kubectl("wait", "--for=condition=Ready", "pod/brief", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/brief", "--timeout=60s")
     client = subprocess.Popen(
         ["kubectl", "exec", "brief", "--", "sh", "-c", "echo $$; exec sleep 1000"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=platform.environment,
     )  # fmt: skip
     pid = int(client.stdout.readline())
     platform.kubectl("delete", "pod", "brief")
-    assert client.wait(30) == 137
+    assert client.wait(60) == 137
     client.stdout.close()
     client.stderr.close()
     gone(pid)

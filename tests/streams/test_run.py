@@ -40,7 +40,7 @@ def test_a_pod_takes_what_is_piped_into_it(platform, any_kubectl):
 def test_clients_come_and_go_and_the_stdin_of_their_container_stays(platform):
     echo = container("main", "/bin/sh", "-c", "while read x; do echo got $x; done", stdin=True)
     apply(platform, pod("echo", echo))
-    platform.kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/echo", "--timeout=60s")
     for word in (b"one", b"two"):
         client = subprocess.Popen(
             ["kubectl", "attach", "-i", "-q", "echo"],
@@ -58,7 +58,7 @@ def test_clients_come_and_go_and_the_stdin_of_their_container_stays(platform):
 
 def test_a_container_that_never_reads_costs_only_its_client(platform):
     apply(platform, pod("deaf", container("main", "/bin/sh", "-c", "sleep 1000", stdin=True)))
-    platform.kubectl("wait", "--for=condition=Ready", "pod/deaf", "--timeout=30s")
+    platform.kubectl("wait", "--for=condition=Ready", "pod/deaf", "--timeout=60s")
     client = subprocess.Popen(
         ["kubectl", "attach", "-i", "deaf"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

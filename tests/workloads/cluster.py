@@ -143,7 +143,7 @@ async def listening(client, factory):
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition, timeout_s=5):
+async def until(condition, timeout_s=30):
     try:
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -152,7 +152,7 @@ async def until(condition, timeout_s=5):
         raise AssertionError("did not become true in time") from None
 
 
-async def quiet(client, timeout_s=5):
+async def quiet(client, timeout_s=30):
     """Waits until nothing is written for fifty turns of the loop."""
     async with asyncio.timeout(timeout_s):
         count = -1

@@ -75,7 +75,7 @@ class Platform:
     async def revision(self):
         return (await self.client.list(core.NAMESPACE)).resource_version
 
-    async def until(self, condition, timeout_s=20):
+    async def until(self, condition, timeout_s=30):
         async with asyncio.timeout(timeout_s):
             while not condition():
                 await asyncio.sleep(0.002)

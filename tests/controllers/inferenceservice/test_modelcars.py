@@ -23,7 +23,7 @@ async def started(script):
 
 
 async def linked(path, pid):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (path.is_symlink() and str(path.readlink()) == f"/proc/{pid}/root/models"):
             await asyncio.sleep(0.005)
 

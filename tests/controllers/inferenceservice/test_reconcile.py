@@ -89,7 +89,7 @@ class World:
         ]
 
     async def until(self, condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.002)
 
@@ -103,7 +103,7 @@ class World:
     async def settled(self):
         """Returns when the informers have caught up and nothing more is written."""
         count = -1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while count != len(self.client.writes):
                 count = len(self.client.writes)
                 await asyncio.sleep(0.02)

@@ -45,7 +45,7 @@ async def reconciling(client):
 
 
 async def until(check):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():
             await asyncio.sleep(0.01)
 

@@ -131,7 +131,7 @@ async def names_in(client) -> set[str]:
 
 
 async def until(client, names: set[str]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await names_in(client) != names:
             await asyncio.sleep(0.005)
 
@@ -167,7 +167,7 @@ async def bundle_in(client) -> str | None:
 
 
 async def until_bundle(client, text: str | None) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await bundle_in(client) != text:
             await asyncio.sleep(0.005)
 
@@ -184,14 +184,14 @@ async def test_the_bundle_follows_its_sources_and_the_entries_follow_the_bundle(
         assert await trust_of(client) is None
         await client.create(core.CONFIG_MAP, TRUSTED)
         await until_bundle(client, "ONE\n\nTWO\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await trust_of(client) is None:
                 await asyncio.sleep(0.005)
         await client.create(core.CONFIG_MAP, SERVICE_CA)
         await until_bundle(client, "ONE\n\nTWO\n\nSERVICE\n")
         await client.delete(core.CONFIG_MAP, "ai", "odh-trusted-ca-bundle")
         await until_bundle(client, None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await trust_of(client) is not None:
                 await asyncio.sleep(0.005)
 

@@ -64,7 +64,7 @@ def test_what_is_mapped_is_let_go_while_it_is_read(tmp_path: Path) -> None:
         assert sum(mapped[:]) == 0
         assert resident_bytes(path) == 1 << 20
         with letting_go(path):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while resident_bytes(path) and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert resident_bytes(path) == 0

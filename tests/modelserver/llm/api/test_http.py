@@ -24,7 +24,7 @@ async def get(url, path, **options):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -499,7 +499,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(serving):
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"content-length: 100000000\r\n\r\n{"
     )
-    answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 413 ")

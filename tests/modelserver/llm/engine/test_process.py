@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 PROMPT = [5, 6, 7]
 GREEDY = Sampling(12, temperature=0)
 ENDLESS = Sampling(480, temperature=0, ignore_eos=True)
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @contextlib.asynccontextmanager
