@@ -1,7 +1,9 @@
 """What runs in a ModelCar, in a real shell."""
 
 import asyncio
+import os
 import shlex
+import signal
 
 import pytest
 
@@ -19,7 +21,7 @@ def script_of(container, **places):
 
 
 async def started(script):
-    return await asyncio.create_subprocess_exec("sh", "-c", script)
+    return await asyncio.create_subprocess_exec("sh", "-c", script, start_new_session=True)
 
 
 async def linked(path, pid):
@@ -39,7 +41,7 @@ async def test_the_link_is_made_anew_at_every_start_of_the_sidecar(tmp_path):
             link.symlink_to(target)
         process = await started(script)
         await linked(link, process.pid)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # what it waits for, too
         await process.wait()
     assert list(before.iterdir()) == [], "nor is it made inside what the old link leads to"
 
