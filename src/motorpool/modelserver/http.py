@@ -103,22 +103,33 @@ class App:
         self._server_metadata = v2.encode_server_metadata(version)
         self._bodies = Bodies()
         self._asked = 0
+        self._answered = 0
 
-    async def quiet(self) -> None:
-        """Asks every client to close its connection, and waits until they do, but not for long.
+    def ask_to_leave(self) -> None:
+        """Asks every client to close its connection with the next answer."""
+        self._cors = [*self._cors, ("connection", "close")]
+        self._json_headers = [("content-type", JSON_TYPE), *self._cors]
+
+    async def quiet(self) -> bool:
+        """Waits until nobody asks any more, but not for long; whether that is so.
 
         A connection that the server closes may just have been used for another request.
         """
-        self._cors = [*self._cors, ("connection", "close")]
-        self._json_headers = [("content-type", JSON_TYPE), *self._cors]
         for _ in range(round(QUIET_MOST_S / QUIET_S)):
-            before = self._asked
+            before = self._asked, self._answered
             await asyncio.sleep(QUIET_S)
-            if self._asked == before:
-                return
+            if before == (self._asked, self._answered) and self._asked == self._answered:
+                return True
+        return False
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         self._asked += 1
+        try:
+            await self._serve(scope, protocol)
+        finally:
+            self._answered += 1
+
+    async def _serve(self, scope: Any, protocol: Any) -> None:
         try:
             reply = await self._reply(scope, protocol)
         except errors.InferError as error:
