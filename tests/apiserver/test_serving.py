@@ -96,7 +96,7 @@ async def test_stopping_does_not_wait_for_those_who_watch(app, pki, tmp_path):
         watch = client.watch(core.CONFIG_MAP, after="1")
         await anext(watch)
         started = loop.time()
-    assert loop.time() - started < 1.5
+    assert loop.time() - started < 20, "nor for the minutes that a watch may last"
     async with asyncio.timeout(30):
         assert [event async for event in watch] == []
     await client.close()

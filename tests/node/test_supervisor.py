@@ -209,7 +209,7 @@ async def test_stop_ends_all_with_grace_then_the_supervisor(node: Node) -> None:
     await node.disconnect()
     started = time.monotonic()
     assert await stop_pods(node.data_dir)
-    assert 0.9 < time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.9
     for pid in (deaf.pid, polite.pid, supervisor):
         await until(lambda pid=pid: identity_of(pid) is None)
     assert not protocol.socket_path(node.data_dir).exists()

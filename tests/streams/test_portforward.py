@@ -57,7 +57,9 @@ def test_fifty_connections_at_once(platform, any_kubectl):
 
 def test_a_port_that_nobody_listens_on_is_named(platform, any_kubectl):
     with forwarded(platform, "pod/web", ":9999", binary=any_kubectl) as (port, client):
-        assert asked(port, b"hello") == b""
+        # Hung up on, at whatever moment.
+        with contextlib.suppress(OSError):
+            assert asked(port, b"hello") == b""
         line = client.stderr.readline().decode()
     assert "failed to connect to port 9999 of pod web: " in line
     assert "refused" in line.lower()

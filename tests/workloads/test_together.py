@@ -204,6 +204,17 @@ async def test_foreground_deletion_of_a_deployment_ends_with_the_deployment(plat
     assert (await platform.client.list(core.POD)).items == []
 
 
+async def steady(platform):
+    """The revision, once it stays what it is for some turns; it must come to that."""
+    async with asyncio.timeout(30):
+        before, same = await platform.revision(), 0
+        while same < 10:
+            await asyncio.sleep(0.01)
+            now = await platform.revision()
+            before, same = now, same + 1 if now == before else 0
+    return before
+
+
 async def test_nothing_is_written_once_all_is_true_nor_after_a_restart(tmp_path):
     async with started(tmp_path) as platform:
         await platform.register_node()
@@ -211,28 +222,24 @@ async def test_nothing_is_written_once_all_is_true_nor_after_a_restart(tmp_path)
         await platform.apply(apps.DEPLOYMENT, deployment("web"))
         await platform.until(lambda: is_rolled_out(platform) and ready_endpoints(platform) == 1)
         await platform.until(lambda: len(platform.all(core.CONFIG_MAP)) == 4)
-        await asyncio.sleep(0.1)  # What was under way may end.
-        before = await platform.revision()
-        await asyncio.sleep(0.1)
-        assert await platform.revision() == before
+        before = await steady(platform)
 
     async with started(tmp_path) as platform:
         await platform.context.informers.synced()
-        await asyncio.sleep(0.1)
+        assert await steady(platform) == before
         assert is_rolled_out(platform)
-        assert await platform.revision() == before
 
 
 @pytest.mark.slow
 async def test_200_deployments_at_once_are_not_quadratic(platform):
     took_s = {}
     for count in (50, 200):
-        started = time.perf_counter()
+        started = time.process_time()
         for number in range(count):
             await platform.apply(core.SERVICE, service(f"web{count}-{number}"))
             await platform.apply(apps.DEPLOYMENT, deployment(f"web{count}-{number}"))
         names = [f"web{count}-{number}" for number in range(count)]
         await platform.until(lambda names=names: all(is_rolled_out(platform, n) for n in names), 60)
-        took_s[count] = time.perf_counter() - started
+        took_s[count] = time.process_time() - started
 
     assert took_s[200] / 200 < 3 * took_s[50] / 50

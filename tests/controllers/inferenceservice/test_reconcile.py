@@ -107,6 +107,8 @@ class World:
             while count != len(self.client.writes):
                 count = len(self.client.writes)
                 await asyncio.sleep(0.02)
+                for _ in range(50):  # of a loop that stood still, too
+                    await asyncio.sleep(0)
 
     async def edit(self, kind, name, change):
         obj = copy_of(self.client.kept(kind, NAMESPACE, name))
