@@ -9,6 +9,7 @@ from motorpool.api.coordination import LEASE
 from motorpool.api.errors import Conflict
 from motorpool.loop.lease import Election, LeaseLost, Times
 from tests.memory_client import MemoryClient
+from tests.virtualtime import in_virtual_time
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,7 @@ def spec_of(client):
     return client.kept(LEASE, "ns", "one")["spec"]
 
 
+@in_virtual_time
 async def test_the_first_works_and_the_second_waits_until_it_gives_the_lease_back():
     client = Server()
     first = Worker(client, "first")
@@ -81,6 +83,7 @@ async def test_the_first_works_and_the_second_waits_until_it_gives_the_lease_bac
     assert spec_of(client)["holderIdentity"] == ""
 
 
+@in_virtual_time
 async def test_a_lease_of_one_who_vanished_is_taken_after_its_duration():
     client = Server(
         {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -96,6 +99,7 @@ async def test_a_lease_of_one_who_vanished_is_taken_after_its_duration():
     await worker.stop()
 
 
+@in_virtual_time
 async def test_who_cannot_renew_stops_working_before_others_may_begin():
     client = Server()
     worker = Worker(client, "cut-off")
@@ -109,6 +113,7 @@ async def test_who_cannot_renew_stops_working_before_others_may_begin():
     assert loop.time() - began < QUICK.duration_s
 
 
+@in_virtual_time
 async def test_who_is_robbed_stops_at_once():
     client = Server()
     worker = Worker(client, "robbed")
@@ -121,6 +126,7 @@ async def test_who_is_robbed_stops_at_once():
     assert spec_of(client)["holderIdentity"] == "robber", "what is not ours is not given back"
 
 
+@in_virtual_time
 async def test_work_that_fails_ends_the_election_with_its_error():
     async def fail():
         raise ValueError("defect")

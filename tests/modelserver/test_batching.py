@@ -146,16 +146,18 @@ async def test_a_batch_never_has_more_rows_than_the_engine_wants(calls_and_pool)
 
 async def test_within_a_window_the_first_waits_for_the_others():
     calls = Calls()
-    pool = workers.Workers(EstimatorEngine(Estimator(calls, "FP64", 2)), "m", window_s=0.2)
+    pool = workers.Workers(EstimatorEngine(Estimator(calls, "FP64", 2)), "m", window_s=60)
     calls.rows.clear()
 
     first = asyncio.create_task(pool.infer([np.array([[1.0, 1.0]])]))
     await asyncio.sleep(0.02)
-    second = await pool.infer([np.array([[2.0, 2.0]])])
+    # As many as end the window.
+    others = pool._rows_most - 1
+    second = await pool.infer([np.full((others, 2), 2.0)])
 
     assert (await first).outputs[0].tolist() == [2]
-    assert second.outputs[0].tolist() == [4]
-    assert calls.rows == [2]
+    assert second.outputs[0].tolist() == [4] * others
+    assert calls.rows == [1 + others]
     await closed(pool)
 
 

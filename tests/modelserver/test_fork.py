@@ -1,7 +1,6 @@
 """A process that has called `warm` forks children that serve."""
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -44,9 +43,11 @@ def test_warming_starts_no_thread_and_imports_what_takes_time():
 
 FORKS = """
     import atexit, http.client, json, os, signal, sys, time
+    begun = time.perf_counter()
     from motorpool.modelserver import main
 
     main.warm()
+    warmed = time.perf_counter() - begun
     took, answers, codes, children = [], [], [], []
 
     def stop():
@@ -67,7 +68,7 @@ FORKS = """
         children.append(pid)
         body = json.dumps({"inputs": [
             {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]})
-        while time.perf_counter() - started < 10:
+        while time.perf_counter() - started < 40:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
                 connection.request("POST", "/v2/models/m/infer", body)
@@ -80,21 +81,21 @@ FORKS = """
         took.append(time.perf_counter() - started)
     threads = len(os.listdir("/proc/self/task"))
     stop()
-    print(json.dumps([took, answers, codes, threads]))
+    print(json.dumps([warmed, took, answers, codes, threads]))
 """
 
 
 def test_children_answer_soon_after_the_fork(tmp_path):
     models.times(tmp_path / "1", 2)
 
-    took, answers, codes, threads = in_python(FORKS, tmp_path, *(free_port() for _ in range(6)))
+    given = FORKS, tmp_path, *(free_port() for _ in range(6))
+    warmed, took, answers, codes, threads = in_python(*given)
 
     assert answers == [[2, 4, 6, 8]] * 3
     assert codes == [0, 0, 0]
     assert threads == 1
-    # 0.2 s is what we aim at; a machine that does other work at the same time gets more.
-    busy = os.environ.get("CI") or os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert min(took) < (1.0 if busy else 0.2), took
+    # A tenth of a second, of half a one that warming takes: less on every machine.
+    assert min(took) < warmed, (took, warmed)
 
 
 def test_what_a_server_leaves_out_is_there_for_who_wants_it_later():
