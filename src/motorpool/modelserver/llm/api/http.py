@@ -8,14 +8,11 @@ Rules:
 
 import asyncio
 import hmac
-import re
 import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -30,9 +27,19 @@ from motorpool.modelserver.llm.api import (
     completions,
     errors,
     metrics,
+    respond,
     responses,
     tokens,
     vectors,
+)
+from motorpool.modelserver.llm.api.calls import (
+    JSON_TYPE,
+    Call,
+    Reply,
+    Stream,
+    body_error,
+    request_id,
+    send,
 )
 from motorpool.modelserver.llm.api.cors import headers_of, preflight
 from motorpool.modelserver.llm.api.errors import RequestError
@@ -48,40 +55,20 @@ from motorpool.modelserver.llm.api.requests import (
     TokenizeRequest,
     decode,
 )
-from motorpool.modelserver.llm.api.streaming import DONE, Head, usage
+from motorpool.modelserver.llm.api.streaming import Head, usage
 from motorpool.modelserver.llm.contract import Engine
 
 log = structlog.get_logger("motorpool.llm")
 
-JSON_TYPE = "application/json"
 EVENTS_TYPE = "text/event-stream; charset=utf-8"
 BODY_MOST = 64 * 2**20  # a million tokens are 5 MB of text, or 8 MB of numbers
 VLLM_VERSION = {"0.10": "0.10.2", "0.32": "0.32.0", "ovms": "0.10.2"}
 NOT_JSON = "Unsupported Media Type: Only 'application/json' is allowed"
 LARGE_BYTES = 2**15  # of a body: about 2 ms of work
 QUIET_PATHS = frozenset({"/metrics", "/health", "/load", "/ping", "/version"})
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")
 
 
-class Reply(NamedTuple):
-    body: bytes = b""
-    status: int = 200
-    content_type: str | None = JSON_TYPE
-
-
-Stream = AsyncGenerator[bytes, None]
 P = TypeVar("P", chat.Plan, completions.Plan)
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way."""
-
-    scope: Any
-    protocol: Any
-    id: str  # of the client's choice, or random
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    is_answered: bool = False
 
 
 class App:
@@ -114,6 +101,7 @@ class App:
             "/v1/models": {"GET": self._models},
             "/v1/chat/completions": {"POST": self._chat},
             "/v1/completions": {"POST": self._completion},
+            "/v1/responses": {"POST": self._response},
             "/tokenize": {"POST": self._tokenize},
             "/detokenize": {"POST": self._detokenize},
             "/invocations": {"POST": self._invocation},
@@ -123,7 +111,7 @@ class App:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         started_s = time.monotonic()
         path = self._path(scope)
-        call = Call(scope, protocol, _request_id(scope))
+        call = Call(scope, protocol, request_id(scope))
         call.headers = self._cors(scope)
         if self._settings.enable_request_id_headers:
             call.headers.append(("x-request-id", call.id))
@@ -173,7 +161,7 @@ class App:
         except RequestError as error:
             return self._refused(call, error)
         except bodyerrors.InferError as error:
-            return self._refused(call, _body_error(error))
+            return self._refused(call, body_error(error))
         except (ProtocolClosed, ProtocolError):
             raise
         except Exception:  # Our own mistake: its caller gets 500, the log the rest.
@@ -194,6 +182,8 @@ class App:
             return self._preflight(call)
         if path.startswith(self._guarded) and not self._is_known(call):
             raise errors.Unauthorized
+        if path.startswith("/v1/responses/"):
+            raise respond.NoResponse(unquote(path.split("/")[3]))
         verbs = self._routes.get(path)
         name = unquote(path.removeprefix("/v1/models/"))
         if verbs is None and name and name != path and method == "GET":
@@ -245,7 +235,8 @@ class App:
                 log.exception("stream failed", path=call.scope.path)
                 failed = errors.EngineFailed("Internal server error")
                 await transport.send_bytes(errors.stream_event(failed, self._settings.generation))
-            await transport.send_bytes(DONE)
+            if call.last_words:
+                await transport.send_bytes(call.last_words)
         return 200
 
     async def _body(self, call: Call) -> bytes:
@@ -298,6 +289,28 @@ class App:
             used = usage(request.stream_options, force=self._settings.enable_force_include_usage)
             return chat.stream(plan, self._generator, used)
         return Reply(msgspec.json.encode(await chat.completion(plan, self._generator)))
+
+    async def _response(self, call: Call) -> "Reply | Stream":
+        body = await self._body(call)
+        request = decode(body, respond.ResponsesRequest)
+        return await self.response(request, call, large=len(body) > LARGE_BYTES)
+
+    async def response(
+        self, request: respond.ResponsesRequest, call: Call, *, large: bool = False
+    ) -> "Reply | Stream":
+        self._model.check_task("Responses", "generate")
+        self._model.check_name(request.model)
+        asked, head = (
+            respond.chat_request(request),
+            self._head(f"resp_{request.request_id or call.id}"),
+        )
+        planned = await self._arrived(partial(chat.plan, asked, self._model, head), large=large)
+        plan = respond.Plan(request, planned, self._model.defaults)
+        if request.stream:
+            # Its last event is the last one: nothing more is said.
+            call.last_words = b""
+            return respond.stream(plan, self._generator)
+        return Reply(msgspec.json.encode(await respond.whole(plan, self._generator)))
 
     async def _completion(self, call: Call) -> "Reply | Stream":
         body = await self._body(call)
@@ -366,24 +379,3 @@ class App:
 
     def _head(self, id: str) -> Head:
         return Head(id, int(self._now()), self._model.name, self._settings.generation)
-
-
-def send(call: Call, reply: Reply) -> int:
-    kind = [("content-type", reply.content_type)] if reply.content_type else []
-    call.protocol.response_bytes(reply.status, [*kind, *call.headers], reply.body)
-    return reply.status
-
-
-def _request_id(scope: Any) -> str:
-    given = scope.headers.get("x-request-id")
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _body_error(error: bodyerrors.InferError) -> RequestError:
-    if isinstance(error, bodyerrors.TooLarge):
-        return errors.TooLarge(str(error))
-    if isinstance(error, bodyerrors.TooSlow):
-        return errors.TooSlow(str(error))
-    if isinstance(error, bodyerrors.Overloaded):
-        return errors.Overloaded(str(error))
-    return errors.InvalidBody(str(error))

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from motorpool import __version__
-from motorpool.modelserver.llm.api import errors, tokens, vectors
+from motorpool.modelserver.llm.api import errors, respond, tokens, vectors
+from motorpool.modelserver.llm.api.calls import Call, Reply, Stream, send
 from motorpool.modelserver.llm.api.errors import RequestError
-from motorpool.modelserver.llm.api.http import App, Call, Reply, Stream, send
+from motorpool.modelserver.llm.api.http import App
 from motorpool.modelserver.llm.api.metrics import Metrics
 from motorpool.modelserver.llm.api.model import Model
 from motorpool.modelserver.llm.api.requests import (
@@ -94,6 +95,7 @@ class OvmsApp(App):
         return {
             "chat/completions": self._ovms_chat,
             "completions": self._ovms_completion,
+            "responses": self._ovms_response,
             "embeddings": self._ovms_embeddings,
             "rerank": self._ovms_ranking,
             "tokenize": self._ovms_tokenize,
@@ -151,6 +153,9 @@ class OvmsApp(App):
         if not isinstance(made.prompt, str):
             raise RequestError("prompt is not a string")
         return await self.completion(made, call.id)
+
+    async def _ovms_response(self, call: Call, request: dict[str, Any]) -> Reply | Stream:
+        return await self.response(convert(request, respond.ResponsesRequest), call)
 
     async def _ovms_embeddings(self, call: Call, request: dict[str, Any]) -> Reply:
         reply = await self.vectors(vectors.EMBEDDINGS, convert(request, EmbeddingRequest), call.id)
