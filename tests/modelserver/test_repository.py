@@ -45,3 +45,11 @@ def test_numbered_directories_come_before_a_flat_one(tmp_path):
 
     assert existing_versions(tmp_path) == [3]
     assert version_directory(tmp_path, 3) == tmp_path / "3"
+
+
+def test_a_language_models_files_are_known_and_told_apart(tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+
+    with pytest.raises(RepositoryError, match="serve it with --task text_generation"):
+        existing_versions(tmp_path)

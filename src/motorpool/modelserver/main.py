@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from motorpool import __version__
 from motorpool.modelserver import early, imports
 from motorpool.modelserver.flags import Settings, UsageError, is_generative, parse, usage
+from motorpool.modelserver.graphs import graph_directory
 
 EX_USAGE = 64
 
@@ -29,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
 
     Whoever forked for it ends the child with os._exit: see `main`.
     """
-    if is_generative(argv):
+    if is_generative(argv) or graph_directory(argv):
         from motorpool.modelserver.llm.ovms import server
 
         return server.run(argv)

@@ -35,6 +35,11 @@ def existing_versions(path: Path) -> list[int]:
     versions = version_numbers(names)
     if not versions and formats.holds_estimator(path):
         return [UNVERSIONED]
+    if not versions and (path / "config.json").is_file() and (path / "tokenizer.json").is_file():
+        raise RepositoryError(
+            f"{path} has a language model's files: serve it with --task text_generation, "
+            "embeddings or rerank"
+        )
     if not versions:
         raise RepositoryError(
             f"Not a single model version directory has valid numeric name in {path}; "

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from motorpool.modelserver.flags import UsageError
+from motorpool.modelserver.graphs import graph_directory
 from motorpool.modelserver.llm.api.listener import Listener, bound
 from motorpool.modelserver.llm.api.loading import Texts
 from motorpool.modelserver.llm.api.metrics import Metrics
@@ -332,3 +333,64 @@ async def test_pages_of_other_origins_may_ask(directory, running):
         assert each.status_code == 200
         assert each.headers["access-control-allow-origin"] == "https://a.example"
         assert each.headers["access-control-allow-headers"] == "*"
+
+
+GRAPH = """
+input_stream: "HTTP_REQUEST_PAYLOAD:input"
+output_stream: "HTTP_RESPONSE_PAYLOAD:output"
+node {
+  name: "LLMExecutor"
+  calculator: "HttpLLMCalculator"
+  node_options: {
+    [type.googleapis.com / mediapipe.LLMCalculatorOptions]: {
+      # max_num_seqs: 1
+      models_path: "./", max_num_seqs: 7
+      plugin_config: "{\\"KV_CACHE_PRECISION\\": \\"u8\\"}",
+      cache_size: 2,
+      enable_prefix_caching: false,
+      tool_parser: 'hermes3'
+      device: "CPU"
+    }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("place", [".", "1"])
+def test_a_graph_beside_the_model_says_how_it_is_served(place, tmp_path):
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / "graph.pbtxt").write_text(GRAPH)
+    argv = ["--model_name=m", "--rest_port=1", f"--model_path={tmp_path}"]
+
+    settings = parse(argv)
+    overridden = parse([*argv, "--max_num_seqs=3"])
+
+    assert graph_directory(argv) == tmp_path / place
+    assert settings.task == "text_generation"
+    model = settings.model
+    assert model.model == str(tmp_path / place)
+    assert (model.max_num_seqs, model.kv_cache_bytes) == (7, 2 * 2**30)
+    assert (model.prefix_caching, model.kv_cache_precision) == (False, "u8")
+    assert model.tool_call_parser == "hermes"
+    assert overridden.model.max_num_seqs == 3
+
+
+def test_a_graph_of_something_else_is_refused_by_name(tmp_path):
+    (tmp_path / "graph.pbtxt").write_text('node { calculator: "ImageGenCalculator" }')
+
+    with pytest.raises(UsageError, match="the calculator 'ImageGenCalculator' is not served"):
+        parse(["--model_name=m", "--rest_port=1", f"--model_path={tmp_path}"])
+
+
+def test_a_model_without_a_graph_is_of_another_kind(tmp_path):
+    assert graph_directory(["--model_name=m", "--model_path", str(tmp_path)]) is None
+
+
+async def test_what_is_served_is_told_as_of_a_graph(ovms):
+    about = (await get(ovms, "/v2/models/m")).json()
+    config = (await get(ovms, "/v1/config")).json()
+
+    assert (about["versions"], about["platform"]) == (["1"], "OpenVINO")
+    assert about["inputs"] == [{"name": "input", "datatype": "INVALID", "shape": []}]
+    (version,) = config["m"]["model_version_status"]
+    assert (version["state"], version["status"]["error_code"]) == ("AVAILABLE", "OK")

@@ -12,9 +12,11 @@ from typing import Any
 from zlib import crc32
 
 from motorpool.modelserver.llm.checkpoint import cache as cached_graphs
+from motorpool.modelserver.llm.checkpoint import exported
 from motorpool.modelserver.llm.checkpoint.blob import Blob
 from motorpool.modelserver.llm.checkpoint.config import Config, read_config, text_part
 from motorpool.modelserver.llm.checkpoint.embedding import Embedding
+from motorpool.modelserver.llm.checkpoint.exported import GRAPH, WEIGHTS
 from motorpool.modelserver.llm.checkpoint.families import ENCODERS, family
 from motorpool.modelserver.llm.checkpoint.families.bert import first_position
 from motorpool.modelserver.llm.checkpoint.files import StoredTensor, read_json, read_tensors
@@ -32,9 +34,6 @@ from motorpool.modelserver.llm.checkpoint.weights import Weights
 from motorpool.modelserver.llm.contract import CheckpointError, CheckpointOptions, Task
 
 log = logging.getLogger(__name__)
-
-GRAPH, WEIGHTS = "openvino_model.xml", "openvino_model.bin"  # the names that the engine opens
-
 
 REFUSAL_CHARACTERS = 600  # of the engine's own words, which can be pages
 
@@ -138,6 +137,8 @@ def prepare(
     checkpoint: Path, options: CheckpointOptions, cache_dir: Path | None, cache_bytes_max: int
 ) -> Prepared:
     """Blocking; *checkpoint* is a directory or a .gguf file. Raises CheckpointError."""
+    if exported.is_exported(checkpoint):
+        return _exported(checkpoint, options)
     files = _read(checkpoint, options)
     # One graph serves every precision, and every length where nothing in it depends on that.
     length = options.max_model_len if depends_on_length(files.config) else None
@@ -152,6 +153,23 @@ def prepare(
         cached=entry.cached,
         properties=dict(hint(options.precision, cpu_flags())),
         entry=entry,
+    )
+
+
+def _exported(checkpoint: Path, options: CheckpointOptions) -> Prepared:
+    """As it is, where it is: it may be read-only."""
+    exported.check(checkpoint, options)
+    raw = read_json(checkpoint / "config.json")
+    config = read_config({**text_part(raw), **dict(options.overrides)})
+    path = checkpoint / "generation_config.json"
+    return Prepared(
+        directory=checkpoint,
+        max_model_len=longest(config),
+        vocab_size=config.vocab,
+        eos_token_ids=eos_token_ids(read_json(path) if path.is_file() else {}, config),
+        task="generate",
+        cached=True,
+        properties=dict(hint(options.precision, cpu_flags())),
     )
 
 

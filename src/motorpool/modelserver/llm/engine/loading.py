@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from motorpool.modelserver.llm.checkpoint import Prepared, prepare
+from motorpool.modelserver.llm.checkpoint.exported import WEIGHTS
 from motorpool.modelserver.llm.checkpoint.files import read_json
-from motorpool.modelserver.llm.checkpoint.prepare import WEIGHTS
 from motorpool.modelserver.llm.checkpoint.vocabulary import tokenizer_json
 from motorpool.modelserver.llm.contract import (
     CheckpointError,

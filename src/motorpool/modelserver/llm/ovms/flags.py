@@ -12,6 +12,7 @@ from motorpool.modelserver import flags as server
 from motorpool.modelserver.flags import UsageError
 from motorpool.modelserver.llm import flags as vllm
 from motorpool.modelserver.llm.flagtable import KvPrecision
+from motorpool.modelserver.llm.ovms.graphfile import with_graph
 
 Task = Literal["text_generation", "embeddings", "rerank"]
 TASKS: tuple[Task, ...] = ("text_generation", "embeddings", "rerank")
@@ -63,11 +64,13 @@ class Settings:
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
     """Raises UsageError."""
-    given, ignored, rest = _split(argv)
+    given, ignored, rest = _split(with_graph(argv))
     task = given["task"]
     if task not in TASKS:
         raise UsageError(f"--task={task}: this server has the tasks {', '.join(TASKS)}")
     settings = server.parse(rest)
+    if settings.port:
+        ignored.append("port")
     if settings.config_path:
         raise UsageError("--task is for one model, by model_name and model_path")
     if not settings.rest_port:

@@ -29,6 +29,7 @@ PREFIXES = ("/v3", "/v3/v1", "/v1")
 NO_GRAPH = "Mediapipe graph definition with requested name is not found"
 NO_ADDRESS = "Invalid request URL"
 NO_VERB = "Unsupported method"
+CONFIG = "/v1/config"
 NOT_READY = "Server is not ready"
 NOT_KNOWN = "Unauthorized request due to invalid or missing api-key"
 
@@ -81,7 +82,10 @@ class OvmsApp(App):
             "/v2": {"GET": self._about},
             "/v2/health/live": {"GET": self._health},
             "/v2/health/ready": {"GET": self._health},
+            model: {"GET": self._metadata},
             f"{model}/ready": {"GET": self._health},
+            f"{model}/versions/1/ready": {"GET": self._health},
+            CONFIG: {"GET": self._config},
             "/metrics": {"GET": self._exposition},
         }
         for prefix in PREFIXES:
@@ -105,7 +109,7 @@ class OvmsApp(App):
         verbs = self._routes.get(path)
         if call.scope.method == "OPTIONS":
             return Reply()
-        if path.startswith(("/v1/", "/v3/")) and not self._is_known(call):
+        if path.startswith(("/v1/", "/v3/")) and path != CONFIG and not self._is_known(call):
             return _error(500, NOT_KNOWN)
         if verbs is None:
             return self._unknown(path)
@@ -191,6 +195,19 @@ class OvmsApp(App):
 
     async def _about(self, call: Call) -> Reply:
         return Reply(_about("/v2"))
+
+    async def _metadata(self, call: Call) -> Reply:
+        """Of a graph: it has streams in the place of tensors."""
+        streams: list[list[dict[str, Any]]] = [
+            [{"name": name, "datatype": "INVALID", "shape": []}] for name in ("input", "output")
+        ]
+        about = {"name": self._model.name, "versions": ["1"], "platform": "OpenVINO"}
+        return _document({**about, "inputs": streams[0], "outputs": streams[1]})
+
+    async def _config(self, call: Call) -> Reply:
+        well = {"error_code": "OK", "error_message": "OK"}
+        version = {"version": "1", "state": "AVAILABLE", "status": well}
+        return _document({self._model.name: {"model_version_status": [version]}})
 
     async def _listed(self, call: Call) -> Reply:
         return _document({"data": [self._listing()], "object": "list"})
