@@ -69,6 +69,18 @@ async def test_a_path_outside_the_api_is_not_found_in_plain_text(http):
         assert (answer.status_code, answer.text) == (404, "404 page not found\n")
 
 
+async def test_a_refusal_without_an_object_has_details_that_are_empty(http):
+    """Clients look into them without asking: kubectl debug would end in a panic."""
+    for method, path in (
+        ("PATCH", "/api/v1/namespaces/default/pods/a/ephemeralcontainers"),
+        ("GET", "/api/v1/namespaces/default/nothings"),
+        ("POST", f"{MAPS}/a"),
+    ):
+        answer = await http.request(method, path, json={})
+        assert answer.status_code in (404, 405)
+        assert answer.json()["details"] == {}
+
+
 async def test_a_body_that_cannot_be_read_is_refused(http):
     answer = await http.post(MAPS, content=b"{", headers={"content-type": "application/json"})
     assert refusal(answer)[:2] == (400, "BadRequest")

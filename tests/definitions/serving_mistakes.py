@@ -85,6 +85,14 @@ MISTAKES = {
             "name": "transformer-container", "env": [{"name": "STORAGE_URI", "value": "gs://a"}]}]),
         "STORAGE_URI may not be set",
     ),
+    "an amount that is none": (
+        isvc(model={**MODEL, "resources": {"limits": {"memory": "2Gib"}}}),
+        "predictor.model.resources.limits.memory in body should match",
+    ),
+    "an amount that is none, in a container": (
+        isvc(containers=[{**CONTAINER, "resources": {"requests": {"cpu": "two"}}}]),
+        "resources.requests.cpu in body should match",
+    ),
     "fewer than no replicas": (isvc(model=MODEL, minReplicas=-1), "greater than or equal to 0"),
     "fewer replicas at most than at least": (
         isvc(model=MODEL, minReplicas=3, maxReplicas=2), "greater than or equal to minReplicas",

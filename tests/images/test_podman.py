@@ -87,3 +87,8 @@ async def test_without_podman_the_way_to_build_it_is_named(
 
     with pytest.raises(ImageError, match=r"not on this machine; build it: `motorpool modelcar"):
         await store.ensure("localhost/nobody-has-it:test", "IfNotPresent")
+
+
+async def test_an_image_of_another_digest_is_not_to_be_built_but_named(store: ImageStore) -> None:
+    with pytest.raises(ImageError, match=r"not on this machine; `motorpool modelcar ls` tells"):
+        await store.ensure(f"localhost/model@sha256:{'0' * 64}", "IfNotPresent")

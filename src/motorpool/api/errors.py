@@ -90,6 +90,9 @@ class ApiError(Exception):
 
     code: ClassVar[int] = 500
     reason: ClassVar[str] = "InternalError"
+    has_details: ClassVar[bool] = False
+    """Whether there are details that say nothing, where nothing is known: clients look into them
+    without asking (``kubectl debug`` does)."""
 
     def __init__(
         self, message: str, *, details: Object | None = None, retry_after_s: int | None = None
@@ -112,7 +115,7 @@ class ApiError(Exception):
         details = dict(self.details or {})
         if self.retry_after_s is not None:
             details["retryAfterSeconds"] = self.retry_after_s
-        if details:
+        if details or self.has_details:
             status["details"] = details
         status["code"] = self.code
         return status
@@ -136,16 +139,19 @@ class Forbidden(ApiError):
 class NotFound(ApiError):
     code = 404
     reason = "NotFound"
+    has_details = True
 
 
 class MethodNotAllowed(ApiError):
     code = 405
     reason = "MethodNotAllowed"
+    has_details = True
 
 
 class NotAcceptable(ApiError):
     code = 406
     reason = "NotAcceptable"
+    has_details = True
 
 
 class AlreadyExists(ApiError):
@@ -190,6 +196,7 @@ class RequestEntityTooLarge(ApiError):
 class UnsupportedMediaType(ApiError):
     code = 415
     reason = "UnsupportedMediaType"
+    has_details = True
 
 
 class Invalid(ApiError):

@@ -187,8 +187,9 @@ def _certificates(tls: Object) -> Iterator[FieldError]:
         if tls.get(name):
             try:
                 certificates[name] = x509.load_pem_x509_certificates(tls[name].encode())[0]
-            except ValueError as error:
-                text = f"must be PEM-encoded certificates: {error}"
+            except ValueError:
+                # The library's own words speak to programmers, and link to its manual.
+                text = "must be PEM-encoded certificates, each from BEGIN to END CERTIFICATE"
                 yield FieldError.invalid(f"spec.tls.{name}", "redacted certificate data", text)
     if not tls.get("key"):
         if tls.get("certificate"):

@@ -66,11 +66,25 @@ def name_rules() -> list[Schema]:
 # Containers
 
 
+QUANTITY_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+
+
 def bounded_container(container: Schema) -> Schema:
-    """*container* with as many variables as rules may look at."""
+    """*container* with as many variables as rules may look at, and amounts that are amounts."""
     properties = dict(container["properties"])
     properties["env"] = {**properties["env"], "maxItems": VARIABLES_MAX}
+    if "resources" in properties:
+        properties["resources"] = _measured(properties["resources"])
     return {**container, "properties": properties}
+
+
+def _measured(resources: Schema) -> Schema:
+    """*resources* whose amounts are checked here, not only in the pods that are made of them."""
+    fields = dict(resources["properties"])
+    for name in ("limits", "requests"):
+        amount = {**fields[name]["additionalProperties"], "pattern": QUANTITY_PATTERN}
+        fields[name] = {**fields[name], "additionalProperties": amount}
+    return {**resources, "properties": fields}
 
 
 def variable_rule(names: Iterable[str]) -> Schema:

@@ -140,10 +140,7 @@ class ImageStore:
             return self.pull(name, progress, cancelled)
         except ImageError as error:
             if local is None and name.registry == "localhost":
-                raise ImageError(
-                    f"{name} is not on this machine; build it: `motorpool modelcar build DIR -t "
-                    f"{name}`, or `podman build -t {name}` as the user who runs motorpool"
-                ) from error
+                raise ImageError(f"{name} is not on this machine; {_way_to_have(name)}") from error
             if local is None or error.reason != PULL:
                 raise
             raise ImageError(
@@ -374,6 +371,16 @@ class ImageStore:
                 f"cannot store {name} in {self.content.root}: {error.strerror or error}; "
                 "make room there or choose another --data-dir"
             ) from error
+
+
+def _way_to_have(name: Reference) -> str:
+    """The next step for an image that no registry has."""
+    if name.digest:
+        return "`motorpool modelcar ls` tells the digests of those that are: name one, or a tag"
+    return (
+        f"build it: `motorpool modelcar build DIR -t {name}`, or `podman build -t {name}` as the "
+        "user who runs motorpool"
+    )
 
 
 __all__ = ["Cancelled", "Image", "ImageError", "ImageStore", "Policy", "Progress", "Tree", "parse"]
