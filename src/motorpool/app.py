@@ -83,13 +83,16 @@ def run(options: Options, on_serving: OnServing) -> None:
 
 
 @contextlib.contextmanager
-def held_directory(data_dir: Path) -> Iterator[None]:
-    """The data directory, made and held by this process alone. Raises UpFailed."""
+def held_directory(data_dir: Path, *, to_end: bool = False) -> Iterator[None]:
+    """The data directory, made and held by this process alone. Raises UpFailed.
+
+    *to_end*: nothing starts, so that a full disk keeps nobody from ending what runs.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in DIRECTORIES:
             (data_dir / name).mkdir(mode=0o700, exist_ok=True)
-        lock = LockFile(data_dir / "run" / "up.lock")
+        lock = LockFile(data_dir / "run" / "up.lock", notes_pid=not to_end)
     except Locked as locked:
         raise UpFailed(
             f"{data_dir} is in use by process {locked.pid}",
@@ -109,7 +112,7 @@ def held_directory(data_dir: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Failures that a user can mend, in one line; all others keep their traceback."""
-    from motorpool.apiserver.serve import PortInUse
+    from motorpool.apiserver.serve import CannotListen
     from motorpool.router.envoy_process import RouterError
     from motorpool.store.errors import StoreUnavailable
 
@@ -117,9 +120,8 @@ def _explained() -> Iterator[None]:
         yield
     except BaseException as raised:
         error = _root(raised)
-        if isinstance(error, PortInUse):
-            hint = "choose another with --api-port; 0 picks a free one"
-            raise UpFailed(error.strerror or str(error), hint=hint) from raised
+        if isinstance(error, CannotListen):
+            raise UpFailed(error.strerror or str(error), hint=error.hint) from raised
         if isinstance(error, UpFailed):
             raise error from raised
         if isinstance(error, RouterError | StoreUnavailable):

@@ -25,14 +25,27 @@ def stop(data_dir: Path) -> dict[str, list[str]]:
     """
     stopped = []
     lock = data_dir / "run" / "up.lock"
-    pid = holder_of(lock) if lock.exists() else None
+    try:
+        pid = holder_of(lock) if lock.exists() else None
+    except OSError as error:
+        raise UpFailed(
+            f"the data directory {data_dir} is not usable: {error.strerror}",
+            hint=_owner_hint(data_dir),
+        ) from error
     if pid:
         _end(pid)
         stopped.append(f"control plane (process {pid})")
     if lock.parent.is_dir():
-        with held_directory(data_dir):
+        with held_directory(data_dir, to_end=True):
             stopped += asyncio.run(_stop_data_plane(data_dir))
     return {"stopped": stopped}
+
+
+def _owner_hint(data_dir: Path) -> str:
+    try:
+        return f"it belongs to {data_dir.owner()}: say so as that user"
+    except (KeyError, OSError):
+        return "say so as the user that it belongs to"
 
 
 def _end(pid: int) -> None:

@@ -11,7 +11,7 @@ from cryptography import x509
 from motorpool.api import core
 from motorpool.apiserver.certificates import ensure_certificates
 from motorpool.apiserver.kubeconfig import ensure_token, write_kubeconfig
-from motorpool.apiserver.serve import PortInUse, serve
+from motorpool.apiserver.serve import CannotListen, serve
 from motorpool.base.clock import now
 from motorpool.client.http import HttpClient
 from motorpool.client.kubeconfig import KubeconfigError, read_kubeconfig
@@ -69,7 +69,7 @@ def test_a_kubeconfig_is_private_and_has_what_a_client_needs(kubeconfig, serving
 async def test_a_port_in_use_is_named(app, pki):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortInUse, match=f"port {port} on 127.0.0.1 is in use"):
+        with pytest.raises(CannotListen, match=f"port {port} on 127.0.0.1 is in use"):
             async with serve(app, "127.0.0.1", port, pki):
                 pytest.fail("it must not serve")
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,40 @@ def test_a_port_in_use_is_named(tmp_path, option):
         done = up(tmp_path / "data", option, port, *[w for o in others for w in (o, "0")])
 
     assert port in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "203.0.113.9"), "203.0.113.9 cannot be listened at"),
+        (("--host", "no-such-host.invalid"), "no-such-host.invalid cannot be listened at"),
+        (("--base-domain", "Bad_Domain!"), "--base-domain Bad_Domain! is no domain"),
+        (("--manifests", "/nowhere/at/all"), "--manifests /nowhere/at/all is not a directory"),
+    ],
+)
+def test_an_option_that_cannot_be_met_is_named(tmp_path, options, said):
+    ports = [word for name in ("api", "http", "https") for word in (f"--{name}-port", "0")]
+    assert said in one_line(up(tmp_path / "data", *ports, *options))
+
+
+def _is_for_everybody(path):
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not _is_for_everybody(Path(sys.executable).resolve()),
+    reason="it takes root, and a Python that others may run",
+)
+@pytest.mark.parametrize("words", [("down",), ("modelcar", "ls"), ("manifests", "ls"), ("up",)])
+def test_the_directory_of_another_user_is_named(platform, words):
+    command = [*platform_command(), *words, "--data-dir", str(platform.data_dir)]
+    done = subprocess.run(
+        command, env=platform.environment, text=True, capture_output=True, check=False,
+        user=65534, group=65534, extra_groups=[], timeout=30,
+    )  # fmt: skip
+    said = one_line(done)
+    assert str(platform.data_dir) in said
+    assert "denied" in said
 
 
 def test_a_data_directory_that_is_a_file(tmp_path):

@@ -94,7 +94,18 @@ def test_it_is_told_on_the_node_and_passes_when_there_is_room(
     assert any("no space left for" in text and "free some" in text for text in said)
     assert "late" in platform.kubectl("get", "pods")
 
+    # It can be ended, and is then told what keeps it from starting.
+    down = platform.run("down")
+    assert down.returncode == 0, down.stderr
+    assert "control plane" in down.stdout
+    assert platform.process is not None
+    platform.process.wait()
+    up = platform.run("up")
+    assert "No space left on device" in up.stderr
+    assert "Traceback" not in up.stderr
+
     filler.unlink()
+    platform.start()
     platform.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=40s")
     described = platform.kubectl("describe", "node")
     assert "DiskPressure     False" in described

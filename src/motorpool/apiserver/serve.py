@@ -26,8 +26,22 @@ BACKLOG = 512
 STALL_S = 120.0  # who pages through a long log in a terminal may stand still for a while
 
 
-class PortInUse(OSError):
-    pass
+class CannotListen(OSError):
+    """The address cannot be had; *hint* is what to do about it."""
+
+    hint = "choose another with --api-port; 0 picks a free one"
+
+    @classmethod
+    def explained(cls, error: OSError, host: str, port: int) -> "CannotListen":
+        if error.errno == errno.EADDRINUSE:
+            return cls(error.errno, f"port {port} on {host} is in use by another program")
+        if error.errno in (errno.EACCES, errno.EPERM):
+            found = cls(error.errno, f"port {port} on {host} is not for this user")
+            found.hint = "choose one above 1023 with --api-port; 0 picks a free one"
+            return found
+        found = cls(error.errno, f"{host} cannot be listened at: {error.strerror}")
+        found.hint = "--host is an address of this machine, or 0.0.0.0 for all of them"
+        return found
 
 
 class Serving:
@@ -50,7 +64,7 @@ async def serve(
     *,
     stall_s: float = STALL_S,
 ) -> AsyncIterator[Serving]:
-    """Serves while the context lasts. Port 0 picks a free one. Raises PortInUse, OSError.
+    """Serves while the context lasts. Port 0 picks a free one. Raises CannotListen.
 
     A client that takes nothing of its answer for *stall_s* is hung up on.
     """
@@ -125,9 +139,5 @@ def _listen(host: str, port: int, stall_s: float) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                error.errno, f"port {port} on {host} is in use by another program"
-            ) from error
-        raise
+        raise CannotListen.explained(error, host, port) from error
     return listening

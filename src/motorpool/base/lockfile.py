@@ -14,8 +14,8 @@ class Locked(Exception):
 
 
 class LockFile:
-    def __init__(self, path: Path) -> None:
-        """Takes the lock. Raises Locked, OSError."""
+    def __init__(self, path: Path, *, notes_pid: bool = True) -> None:
+        """Takes the lock. Raises Locked, OSError; without *notes_pid* a full disk is no matter."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -24,7 +24,8 @@ class LockFile:
             os.close(self._descriptor)
             raise Locked(path, int(held_by) if held_by.isdigit() else 0) from None
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        if notes_pid:
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         os.ftruncate(self._descriptor, 0)
@@ -34,7 +35,7 @@ class LockFile:
 def holder_of(path: Path) -> int | None:
     """The pid of the process that holds the lock; None where nobody does."""
     try:
-        lock = LockFile(path)
+        lock = LockFile(path, notes_pid=False)
     except Locked as locked:
         return locked.pid
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 Rule: this file imports nothing but click, so that `motorpool --help` answers at once.
 """
 
+import errno
 import importlib
 from typing import NamedTuple
 
@@ -36,6 +37,14 @@ VERBS = {
 }
 
 
+MENDABLE = {
+    errno.EACCES: "be the user that it belongs to, or name another --data-dir",
+    errno.EPERM: "be the user that it belongs to, or name another --data-dir",
+    errno.EROFS: "name another --data-dir",
+    errno.ENOSPC: "make room there, or name another --data-dir",
+}
+
+
 class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -48,6 +57,17 @@ class Verbs(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{VERBS[cmd_name].module}.{cmd_name} is no command")
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            # What a user can mend wherever it happens; all else is ours, and keeps its traceback.
+            if error.filename is None or error.errno not in MENDABLE:
+                raise
+            from motorpool.cli.console import fail
+
+            fail(f"cannot use {error.filename}: {error.strerror}", hint=MENDABLE[error.errno])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -59,6 +59,8 @@ def up(data_dir: str | None, log_level: str, **given: Any) -> None:
         fail("motorpool up needs Linux", hint="the control plane watches processes through /proc")
     logs.configure(log_level)
 
+    _check(str(given["base_domain"]), given["manifests"])
+
     from motorpool import app
 
     options = app.Options(data_dir=datadir.data_dir(data_dir), **given)
@@ -69,6 +71,18 @@ def up(data_dir: str | None, log_level: str, **given: Any) -> None:
     click.echo(
         "motorpool: stopped; models and router go on serving until `motorpool down`", err=True
     )
+
+
+def _check(base_domain: str, manifests: tuple[str, ...]) -> None:
+    """What else would only be noticed by a Route that nobody reaches, or a file not applied."""
+    from motorpool.api import names
+
+    wrong = names.subdomain(base_domain)
+    if wrong:
+        fail(f"--base-domain {base_domain} is no domain: {wrong[0]}")
+    for one in manifests:
+        if not any(sign in one for sign in "*?[") and not Path(one).is_dir():
+            fail(f"--manifests {one} is not a directory", hint="a glob of such is quoted: 'D/*'")
 
 
 def _say_that_it_serves(endpoints: dict[str, str | int], seconds: float) -> None:
