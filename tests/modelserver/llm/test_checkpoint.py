@@ -85,7 +85,8 @@ def resident_bytes(path: Path) -> int:
 
 @pytest.mark.slow
 def test_a_configuration_of_another_model_is_refused(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path / "model")
+    # One whose matrices are joined, so that none has the shape of a part of it.
+    checkpoint = make_checkpoint(tmp_path / "model", "phi3")
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "num_attention_heads": 8}))
     with pytest.raises(CheckpointError, match=r"do config.json and its weights belong together\?"):
@@ -138,6 +139,7 @@ def test_overrides_of_the_configuration_are_obeyed(tmp_path: Path) -> None:
         (lambda at: (at / "model.safetensors").unlink(), r"has no \*\.safetensors"),
         (lambda at: (at / "model.safetensors").write_bytes(b"\1\0"), "no safetensors file"),
         (lambda at: _truncate(at / "model.safetensors"), "is it whole"),
+        (lambda at: _point(at / "model.safetensors"), "`git lfs pull` fetches the file itself"),
     ],
 )
 def test_files_that_cannot_be_served_are_refused(
@@ -153,6 +155,33 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "model", architectures=["RwkvForCausalLM"])
     with pytest.raises(CheckpointError, match="'RwkvForCausalLM' is not known"):
         prepare(checkpoint, OPTIONS, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "text"),
+    [
+        (
+            {"vocab_size": 400},
+            "embed_tokens",
+            r"400 x 64 \(vocab_size of 400 and hidden_size of 64",
+        ),
+        ({"hidden_size": 128}, "embed_tokens", "320 x 128"),
+        ({"num_key_value_heads": 4}, "layers.0.self_attn.k_proj", "64 x 64"),
+    ],
+)
+def test_weights_that_config_json_does_not_speak_of_are_named(
+    config: dict[str, int], name: str, text: str, tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "model")
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    said = f"tensor 'model.{name}.weight' of model.safetensors is .*, and config.json asks for "
+    with pytest.raises(CheckpointError, match=said + text):
+        prepare(checkpoint, OPTIONS, None, 0)
+
+
+def _point(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
 
 
 def _truncate(path: Path) -> None:

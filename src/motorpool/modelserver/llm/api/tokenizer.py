@@ -117,7 +117,13 @@ def _fast(directory: Path) -> Any:
     try:
         fast = Fast.from_file(str(file))
     except Exception as error:  # The library raises nothing narrower.
-        raise CheckpointError(f"tokenizer.json: {error}") from error
+        with file.open("rb") as opened:
+            if opened.read(8) == b"version ":
+                raise CheckpointError(
+                    f"{file} is what Git keeps in the place of a large file: "
+                    "`git lfs pull` fetches the file itself"
+                ) from None
+        raise CheckpointError(f"{file}: {error}; is it whole?") from error
     # Files of the training time may say that prompts are cut or padded.
     fast.no_truncation()
     fast.no_padding()

@@ -131,6 +131,9 @@ def _plain_name(name: str, names: Collection[str]) -> str:
     return name
 
 
+_NOT_WHOLE = ", nor a graph in openvino_model.xml; is the download whole?"
+
+
 def weight_files(directory: Path) -> list[Path]:
     index = directory / "model.safetensors.index.json"
     if index.is_file():
@@ -151,13 +154,23 @@ def weight_files(directory: Path) -> list[Path]:
             path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern)
         )
         kept = f"; {', '.join(others[:3])} would have to be saved as safetensors" if others else ""
-        raise CheckpointError(f"{directory} has no *.safetensors file{kept}")
+        raise CheckpointError(f"{directory} has no *.safetensors file{kept or _NOT_WHOLE}")
     return paths
+
+
+POINTER = "is what Git keeps in the place of a large file: `git lfs pull` fetches the file itself"
+
+
+def is_pointer(start: bytes) -> bool:
+    """Whether a file that begins so was never fetched from Git's large file storage."""
+    return start[:8] == b"version "
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
     with path.open("rb") as file:
         start = file.read(8)
+        if is_pointer(start):
+            raise CheckpointError(f"{path} {POINTER}")
         if len(start) < 8:
             raise CheckpointError(f"{path} is no safetensors file: it has {len(start)} bytes")
         (length,) = struct.unpack("<Q", start)

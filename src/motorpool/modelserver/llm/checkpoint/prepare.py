@@ -30,6 +30,7 @@ from motorpool.modelserver.llm.checkpoint.pooling import Pooling, pool, read_poo
 from motorpool.modelserver.llm.checkpoint.precision import cpu_flags, hint
 from motorpool.modelserver.llm.checkpoint.schemes import check_quantization
 from motorpool.modelserver.llm.checkpoint.scoring import Scoring, kinds, read_scoring, score
+from motorpool.modelserver.llm.checkpoint.shapes import check_shapes
 from motorpool.modelserver.llm.checkpoint.weights import Weights
 from motorpool.modelserver.llm.contract import CheckpointError, CheckpointOptions, Task
 
@@ -210,8 +211,9 @@ def _read(checkpoint: Path, options: CheckpointOptions) -> _Files:
     pooling = None if scoring else read_pooling(checkpoint, encoder=is_encoder)
     path = checkpoint / "generation_config.json"
     generation = read_json(path) if path.is_file() else {}
-    ends = eos_token_ids(generation, config)
-    return _Files(config, read_tensors(checkpoint), ends, generation, pooling, scoring)
+    tensors, ends = read_tensors(checkpoint), eos_token_ids(generation, config)
+    check_shapes(tensors, config)
+    return _Files(config, tensors, ends, generation, pooling, scoring)
 
 
 def _find_or_build(
