@@ -111,6 +111,27 @@ async def test_a_required_call_asks_the_engine_for_a_list_of_calls(serving):
     assert names == [["weather"], ["clock"]]
 
 
+async def test_what_was_cut_off_before_its_first_call_is_no_text(serving):
+    url, _ = await serving()
+    asked = said('[  {"na', tools=TOOLS, tool_choice="required", max_tokens=4)
+
+    whole = (await post(url, CHAT, asked)).json()["choices"][0]
+    chunks = events(await post(url, CHAT, asked | {"stream": True}))
+
+    assert (whole["message"]["tool_calls"], whole["finish_reason"]) == ([], "length")
+    assert not whole["message"]["content"]
+    assert not any(each["choices"][0]["delta"].get("content") for each in chunks)
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", "none"])
+async def test_of_no_tools_none_is_called(serving, choice):
+    url, _ = await serving()
+
+    answer = await post(url, CHAT, said("Hello!", tools=[], tool_choice=choice))
+
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello!"
+
+
 THOUGHT = "<think>hm, 1 < 2</think>Yes. " + CALLS
 
 

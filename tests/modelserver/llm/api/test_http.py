@@ -237,6 +237,16 @@ ERRORS = {
         400,
         "prompt_logprobs are not given by this engine",
     ),
+    "logprobs": (
+        {"logprobs": True, "top_logprobs": 21},
+        400,
+        "Requested sample logprobs of 21, which is greater than max allowed: 20",
+    ),
+    "no tools": (
+        {"tool_choice": "required"},
+        400,
+        "When using `tool_choice`, `tools` must be set.",
+    ),
     "tool choice": (
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         400,

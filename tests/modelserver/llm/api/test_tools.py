@@ -174,7 +174,7 @@ def test_arguments_that_are_a_string_of_json_are_what_is_in_it():
 
 
 def test_a_required_call_is_a_list_of_names_and_parameters():
-    found = parsed(forced.required(), '[{"name": "f", "parameters": {"a": 1}}]')
+    found = parsed(forced.RequiredTools(), '[{"name": "f", "parameters": {"a": 1}}]')
 
     assert (found.content, found.calls) == ("", [Call("f", '{"a": 1}')])
 

@@ -14,12 +14,18 @@ from motorpool.modelserver.llm.contract import Sampling
 
 # Where JSON has no -inf; vLLM writes the same.
 LOWEST = -9999.0
+TOP_MAX = 20
 
 
 def check(top: int, sampling: Sampling, name: str) -> None:
     """Raises RequestError where *top* likeliest tokens cannot be told."""
     if top < 0:
         raise RequestError(f"`{name}` must be a positive value.", name)
+    if top > TOP_MAX:
+        raise RequestError(
+            f"Requested sample logprobs of {top}, which is greater than max allowed: {TOP_MAX}",
+            name,
+        )
     is_likeliest = (
         sampling.temperature == 0
         and sampling.repetition_penalty == 1

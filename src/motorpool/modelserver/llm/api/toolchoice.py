@@ -45,7 +45,7 @@ class ToolChoice:
             case "auto":
                 return registry.PARSERS[self.parser](self.tools)
             case "required":
-                return forced.required()
+                return forced.RequiredTools()
             case "named":
                 return forced.NamedTool(self.name)
 
@@ -85,7 +85,8 @@ def tool_choice(request: ChatRequest, settings: Settings) -> ToolChoice:
     tools = tuple(_checked(request.tools or ()))
     wanted = request.tool_choice
     if not tools:
-        if wanted not in (None, "none"):
+        # An empty list is one that nothing is chosen of.
+        if wanted not in (None, "none") and request.tools is None:
             raise RequestError("When using `tool_choice`, `tools` must be set.", "tool_choice")
         return ToolChoice("none")
     if isinstance(wanted, dict):

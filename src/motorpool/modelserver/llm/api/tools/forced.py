@@ -1,6 +1,6 @@
 """Answers whose structure leaves the model no choice: a list of calls, or one call's arguments."""
 
-from motorpool.modelserver.llm.api.tools.deltas import CallArguments, CallStart, Delta
+from motorpool.modelserver.llm.api.tools.deltas import CallArguments, CallStart, Content, Delta
 from motorpool.modelserver.llm.api.tools.jsontools import FORCED_LIST, JsonTools
 
 
@@ -20,5 +20,18 @@ class NamedTool:
         return []
 
 
-def required() -> JsonTools:
-    return JsonTools(FORCED_LIST)
+class RequiredTools:
+    """All of the text is a list of calls; what is none, as where it was cut off, is no text."""
+
+    def __init__(self) -> None:
+        self._calls = JsonTools(FORCED_LIST)
+
+    def feed(self, text: str) -> list[Delta]:
+        return _without_text(self._calls.feed(text))
+
+    def finish(self) -> list[Delta]:
+        return _without_text(self._calls.finish())
+
+
+def _without_text(deltas: list[Delta]) -> list[Delta]:
+    return [each for each in deltas if not isinstance(each, Content)]
