@@ -120,7 +120,7 @@ class _Order:
 def load(core: Any, file: Path, options: Options) -> Engine:
     """Reads and compiles. Raises EngineError."""
     try:
-        model = core.read_model(file)
+        model = core.read_model(file, config=_reading(options))
     except (RuntimeError, OSError) as error:
         raise EngineError(f"cannot read {file}: {_cause(error)}") from error
     _rename(model, (file if file.is_dir() else file.parent) / mapping.FILE)
@@ -312,6 +312,11 @@ def _string_tensor(array: Array) -> Any:
     tensor = ov.Tensor(ov.Type.string, ov.Shape(array.shape))
     tensor.bytes_data = array.astype(np.bytes_)
     return tensor
+
+
+def _reading(options: Options) -> dict[str, str | int | float | bool]:
+    """What decides already how a file is read: whether it stays mapped."""
+    return {name: value for name, value in options.properties.items() if name == "ENABLE_MMAP"}
 
 
 def _properties(options: Options) -> dict[str, str | int | float | bool]:
