@@ -58,7 +58,7 @@ class Configuration:
     def reset(self, table: Table, addresses: Addresses) -> None:
         """Writes every file, for an Envoy that is yet to start. Raises OSError."""
         self._versions.clear()
-        self._write_clusters({c["name"]: c for c in envoy.clusters_of(table)})
+        self._write_clusters({c["name"]: c for c in envoy.clusters_of(table, addresses.authority)})
         self._write_routes(table, addresses)
 
     async def refused(self, is_alive: Callable[[], bool]) -> str:
@@ -69,7 +69,7 @@ class Configuration:
         self, table: Table, addresses: Addresses, is_alive: Callable[[], bool]
     ) -> str:
         """Makes *table* what Envoy serves. Returns why Envoy refused it; "" where it did not."""
-        clusters = {c["name"]: c for c in envoy.clusters_of(table)}
+        clusters = {c["name"]: c for c in envoy.clusters_of(table, addresses.authority)}
         before = await self._refusals() if is_alive() else {}
         changed = self._write_clusters({**self._clusters, **clusters})
         refused = await self._settled(changed, before, is_alive)

@@ -15,7 +15,7 @@ import re
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from motorpool.router.table import Backend, Balance, Entry, HeaderAction, Table
+from motorpool.router.table import Backend, Balance, Entry, HeaderAction, PodTls, Table
 
 Json: TypeAlias = dict[str, Any]
 
@@ -40,6 +40,13 @@ RETRY_POLICY: Json = {
         }
     ],
     "host_selection_retry_max_attempts": 3,
+}
+NEVER_ANSWERED = "x-motorpool-never-answered"
+"""By which a proxy beside a server says that the answer is its own, for want of one."""
+_RETRY_BEHIND_PROXIES: Json = {
+    **RETRY_POLICY,
+    "retry_on": f"{RETRY_POLICY['retry_on']},retriable-headers",
+    "retriable_headers": [{"name": NEVER_ANSWERED, "present_match": True}],
 }
 UNAVAILABLE: Json = {"match": {"prefix": "/"}, "direct_response": {"status": 503}}
 """What an unknown host or path gets; the listener gives the answer its page."""
@@ -83,9 +90,9 @@ _LB_POLICIES: dict[Balance, Json] = {
 }
 
 
-def clusters_of(table: Table) -> list[Json]:
-    """One cluster per Route."""
-    return [_cluster(entry) for entry in table.entries]
+def clusters_of(table: Table, authority: str = "") -> list[Json]:
+    """One cluster per Route. *authority*: PEM of who vouches for pods that speak TLS."""
+    return [_cluster(entry, authority) for entry in table.entries]
 
 
 def routes_of(table: Table, *, secure: bool, https_port: int = 443) -> Json:
@@ -120,7 +127,7 @@ def forwarded_headers(policy: str) -> list[Json]:
     ]
 
 
-def _cluster(entry: Entry) -> Json:
+def _cluster(entry: Entry, authority: str) -> Json:
     endpoint_count = sum(len(backend.endpoints) for backend in entry.backends)
     cluster: Json = {
         "@type": TYPE + "envoy.config.cluster.v3.Cluster",
@@ -128,7 +135,7 @@ def _cluster(entry: Entry) -> Json:
         "type": "STATIC",
         "connect_timeout": CONNECT_TIMEOUT,
         **_LB_POLICIES[entry.balance],
-        "load_assignment": {"cluster_name": entry.cluster, "endpoints": _localities(entry)},
+        "load_assignment": {"cluster_name": entry.cluster, "endpoints": _localities(entry, authority)},
         "circuit_breakers": {
             "thresholds": [
                 {
@@ -143,17 +150,47 @@ def _cluster(entry: Entry) -> Json:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": TYPE + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE},
-                "explicit_http_config": {
-                    "http2_protocol_options" if entry.speaks_h2c else "http_protocol_options": {}
-                },
+                **_protocol(entry),
             }
         },
     }
+    if entry.pod_tls is not None:
+        cluster["transport_socket"] = _pod_tls(entry.pod_tls, authority)
     if len(entry.backends) > 1:
         cluster["common_lb_config"] = {"locality_weighted_lb_config": {}}
     if endpoint_count > 1:
         cluster["outlier_detection"] = _OUTLIERS
     return cluster
+
+
+def _protocol(entry: Entry) -> Json:
+    if entry.pod_tls is not None:
+        # As the client speaks, so that calls by gRPC need no word about it; agreed upon by ALPN.
+        return {
+            "use_downstream_protocol_config": {
+                "http_protocol_options": {},
+                "http2_protocol_options": {},
+            }
+        }
+    protocol = "http2_protocol_options" if entry.speaks_h2c else "http_protocol_options"
+    return {"explicit_http_config": {protocol: {}}}
+
+
+def _pod_tls(tls: PodTls, authority: str) -> Json:
+    """Like OpenShift's router: who has the user's own authority may have any name."""
+    validation: Json = {"trusted_ca": {"inline_string": tls.authority or authority}}
+    if not tls.authority:
+        validation["match_typed_subject_alt_names"] = [
+            {"san_type": "DNS", "matcher": {"exact": name}} for name in dict.fromkeys(tls.names)
+        ]
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": TYPE + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": tls.names[0],
+            "common_tls_context": {"validation_context": validation},
+        },
+    }
 
 
 _OUTLIERS: Json = {
@@ -172,9 +209,11 @@ _OUTLIERS: Json = {
 }
 
 
-def _localities(entry: Entry) -> list[Json]:
+def _localities(entry: Entry, authority: str) -> list[Json]:
     if not any(backend.weight for backend in entry.backends):
         return []  # all weights 0: nobody is to get anything
+    if entry.pod_tls is not None and not (entry.pod_tls.authority or authority):
+        return []  # nobody could tell these pods from others
     weighted = len(entry.backends) > 1
     return [_locality(backend, weighted) for backend in entry.backends if backend.endpoints]
 
@@ -253,6 +292,8 @@ def _forward(entry: Entry, match: Json, idle_ms: int) -> Json:
         action["regex_rewrite"] = _rewrite(entry.path, entry.rewrite_target)
     if entry.balance == "source":
         action["hash_policy"] = [{"connection_properties": {"source_ip": True}}]
+    if entry.pod_tls is not None:
+        action["retry_policy"] = _RETRY_BEHIND_PROXIES
     route: Json = {"match": match, "route": action}
     filters = _filters(entry)
     if filters:
@@ -327,6 +368,8 @@ def _header_changes(entry: Entry) -> Json:
     if entry.forwarding != "append":
         added = forwarded_headers(entry.forwarding) + added
     response_added, response_removed = _header_actions(entry.response_headers)
+    if entry.pod_tls is not None:
+        response_removed.append(NEVER_ANSWERED)
     if entry.hsts:
         response_added.append(_set_header("strict-transport-security", entry.hsts))
     changes = {

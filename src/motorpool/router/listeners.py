@@ -31,6 +31,7 @@ class Addresses:
     http_port: int
     https_port: int | None
     certificate: Certificate | None = None  # the router's own; without it no TLS is served
+    authority: str = ""  # PEM of who vouches for the pods that speak TLS
 
 
 def bootstrap(directory: str) -> Json:

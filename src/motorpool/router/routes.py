@@ -19,6 +19,7 @@ from motorpool.router.table import (
     Entry,
     HeaderAction,
     Insecure,
+    PodTls,
     Table,
     Tls,
 )
@@ -64,7 +65,7 @@ def entry_of(route: Object, slices: Slices) -> Entry | None:
     """The table's entry for one Route; None for one that is not admitted."""
     host = admitted_host(route)
     termination = at(route, "spec", "tls", "termination")
-    if not host or termination not in (None, "edge"):
+    if not host or termination not in (None, "edge", "reencrypt"):
         return None
     spec, notes, key = route["spec"], annotations_of(route), key_of(route)
     tls = _tls(spec.get("tls"))
@@ -97,6 +98,7 @@ def entry_of(route: Object, slices: Slices) -> Entry | None:
         request_headers=_header_actions(spec, "request"),
         response_headers=_header_actions(spec, "response"),
         tls=tls,
+        pod_tls=_pod_tls(spec, key.namespace),
     )
 
 
@@ -167,6 +169,14 @@ def _tls(tls: Object | None) -> Tls | None:
         case "Allow" | "Redirect" as chosen:
             insecure = chosen
     return Tls(insecure, tls.get("certificate") or "", tls.get("key") or "")
+
+
+def _pod_tls(spec: Object, namespace: str) -> PodTls | None:
+    """The names are those that serving certificates bear; see ``service-ca``."""
+    if at(spec, "tls", "termination") != "reencrypt":
+        return None
+    names = tuple(f"{backend['name']}.{namespace}.svc" for backend in _to(spec))
+    return PodTls(names, at(spec, "tls", "destinationCACertificate", default=""))
 
 
 def _header_actions(spec: Object, side: str) -> tuple[HeaderAction, ...]:

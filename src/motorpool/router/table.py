@@ -54,6 +54,14 @@ class Tls:
     key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PodTls:
+    """The pods speak TLS, and show who they are."""
+
+    names: tuple[str, ...]  # of their Services; a pod's certificate bears one
+    authority: str = ""  # PEM that vouches for them, whatever their names; "" means the platform's
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One admitted Route."""
@@ -74,6 +82,7 @@ class Entry:
     request_headers: tuple[HeaderAction, ...] = ()
     response_headers: tuple[HeaderAction, ...] = ()
     tls: Tls | None = None
+    pod_tls: PodTls | None = None
 
     @property
     def cluster(self) -> str:

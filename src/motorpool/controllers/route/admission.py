@@ -58,8 +58,8 @@ def _own_verdict(route: Object, base_domain: str) -> Verdict:
         text = "wildcard routes are not allowed; set spec.wildcardPolicy to None"
         return Verdict("RouteNotAdmitted", text)
     termination = at(route, "spec", "tls", "termination", default="edge")
-    if termination != "edge":
-        text = f"this router serves plain and edge routes only, not '{termination}'"
+    if termination not in ("edge", "reencrypt"):
+        text = f"this router serves plain, edge and reencrypt routes only, not '{termination}'"
         return Verdict("RouteNotAdmitted", text)
     if at(route, "spec", "tls", "externalCertificate", "name"):
         text = "this router reads no certificates from Secrets; put them into spec.tls"
