@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.certificates import CertificateFiles
     from motorpool.apiserver.registry import Registry
+    from motorpool.base.certificates import Authority
     from motorpool.loop.runner import Context, Controller
     from motorpool.manifests.apply import Manifests
     from motorpool.node.agent import Agent
@@ -192,6 +193,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             http_port=options.http_port,
             https_port=options.https_port,
             certificate=Certificate(str(certificates.certificate), str(certificates.key)),
+            authority=certificates.ca.read_text(),
             binary=_envoy(),
         )
         agent = Agent(
@@ -220,7 +222,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
                 tasks.create_task(work, name=name)
             await _install(context, options)
             context = await _told_of_ports(context, router, options)
-            authority = certificates.ca.read_text()
+            authority = certificates.authority
             for controller in _controllers(context, authority, accounts.lasting, options):
                 tasks.create_task(controller_runner.run(controller), name=controller.name)
             tasks.create_task(_manifests(context, options).run(), name="manifests")
@@ -332,13 +334,15 @@ async def _install(context: "Context", options: Options) -> None:
 
 
 def _controllers(
-    context: "Context", ca_certificate: str, sign: "Sign", options: Options
+    context: "Context", authority: "Authority", sign: "Sign", options: Options
 ) -> list["Controller"]:
     from motorpool import workloads
     from motorpool.controllers import controllers as serving
     from motorpool.controllers.route import reconcile as route
+    from motorpool.controllers.servingcertificate import reconcile as servingcertificate
     from motorpool.workloads.serviceaccounttoken import reconcile as serviceaccounttoken
 
+    ca_certificate = authority.certificate.decode()
     found = [
         *workloads.controllers(
             context,
@@ -347,6 +351,7 @@ def _controllers(
         ),
         serviceaccounttoken.controller(context, sign=sign, ca_certificate=ca_certificate),
         route.controller(context),
+        *servingcertificate.controllers(context, authority),
     ]
     return [*found, *serving(context)] if options.controllers else found
 

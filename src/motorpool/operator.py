@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from motorpool.api.kinds import Kind
     from motorpool.client.http import HttpClient
     from motorpool.client.kubeconfig import Access
+    from motorpool.loop.runner import Context, Controller
 
 LEASE_NAME = "motorpool-operator"
 KINDS_CHECKED_S = 60.0
@@ -124,11 +125,22 @@ async def _work(client: "HttpClient", options: Options) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informers.run(), name="informers")
             tasks.create_task(events.run(), name="events")
-            for controller in controllers(context):
+            for controller in [*controllers(context), *_certificates(context)]:
                 tasks.create_task(runner.run(controller), name=controller.name)
             tasks.create_task(_watch_kinds(client, served), name="kinds")
     except* _Changed as group:
         raise _Changed from group
+
+
+def _certificates(context: "Context") -> "list[Controller]":
+    """What makes serving certificates, where nobody else does: OpenShift does, `up` does."""
+    from motorpool.api.route import ROUTE
+    from motorpool.controllers.servingcertificate import reconcile as servingcertificate
+
+    is_openshift = any(kind.kind == ROUTE.kind for kind in context.kinds)
+    if is_openshift or context.settings.cluster.is_embedded:
+        return []
+    return servingcertificate.controllers(context)
 
 
 async def served_kinds(client: "HttpClient") -> "list[Kind]":

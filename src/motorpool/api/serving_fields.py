@@ -4,7 +4,7 @@ A component (predictor, transformer, explainer) is a pod spec with further field
 these lists tell them apart.
 """
 
-from motorpool.api.meta import Object
+from motorpool.api.meta import Object, annotations_of, at
 
 FRAMEWORKS = (
     "sklearn", "xgboost", "tensorflow", "pytorch", "triton", "onnx", "huggingface", "pmml",
@@ -38,6 +38,22 @@ AUTOSCALER_ANNOTATION = "serving.kserve.io/autoscalerClass"
 STOP_ANNOTATION = "serving.kserve.io/stop"
 AUTO_UPDATE_ANNOTATION = "serving.kserve.io/disable-auto-update"
 FORMAT_ANNOTATION = "modelFormat"
+AUTH_ANNOTATION = "security.opendatahub.io/enable-auth"
+
+
+def wants_authentication(isvc: Object) -> bool:
+    return annotations_of(isvc).get(AUTH_ANNOTATION, "").lower() == "true"
+
+
+def protected_components(isvc: Object) -> tuple[str, ...]:
+    """Those that take requests from outside, where authentication is asked for.
+
+    A predictor behind a transformer is asked by the transformer, which has no token.
+    """
+    if not wants_authentication(isvc):
+        return ()
+    first = "transformer" if at(isvc, "spec", "transformer") else "predictor"
+    return tuple(c for c in (first, "explainer") if at(isvc, "spec", c))
 
 
 def pod_fields(component: Object) -> Object:

@@ -16,7 +16,10 @@ from motorpool.authproxy.flags import Address, Settings
 Json: TypeAlias = dict[str, Any]
 
 TYPE = "type.googleapis.com/"
-CHECK_SOCKET, ADMIN_SOCKET = "check.sock", "admin.sock"  # relative to its directory: paths are short
+CHECK_SOCKET, ADMIN_SOCKET = (
+    "check.sock",
+    "admin.sock",
+)  # relative to its directory: paths are short
 CHECK_PATH, HEALTH_PATH = "/check", "/healthz"
 CHECK_TIMEOUT = "10s"  # longer than both questions to the API may take
 CERTIFICATE_PERIOD = "30s"
@@ -111,7 +114,7 @@ def _listener(name: str, address: Address, manager: Json) -> Json:
     }
 
 
-def _manager(name: str, routes: list[Json], filters: list[Json], **more: Json) -> Json:
+def _manager(name: str, routes: list[Json], filters: list[Json], **more: object) -> Json:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {

@@ -65,7 +65,9 @@ class Reviews:
             said = _ask(connection, access, *_access_review(caller, self._rule))
         finally:
             connection.close()
-        return Answer(caller, allowed=said.get("allowed") is True and said.get("denied") is not True)
+        return Answer(
+            caller, allowed=said.get("allowed") is True and said.get("denied") is not True
+        )
 
     def _access(self) -> Access:
         if self._kubeconfig is not None:

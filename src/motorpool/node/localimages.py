@@ -111,6 +111,11 @@ STORAGE_INITIALIZER = LocalImage(
     ),
     command=("{python}", "-m", "motorpool", "storage-initializer"),
 )  # fmt: skip
+AUTH_PROXY = LocalImage(
+    match=("*kube-rbac-proxy*", "*kube-auth-proxy*"),
+    command=("{python}", "-m", "motorpool.authproxy"),
+    fork="motorpool.authproxy.main",
+)
 TOOLS = LocalImage(
     match=(
         "busybox", "alpine", "debian", "ubuntu", "registry.access.redhat.com/ubi[89]/ubi*",
@@ -119,7 +124,9 @@ TOOLS = LocalImage(
     keep_command=True,
 )  # fmt: skip
 """Images that hold tools and no program of their own: what they are asked to run, runs here."""
-SHIPPED = (OVMS, SKLEARN, BOOSTERS, MOTORPOOL_LLM, VLLM, STORAGE_INITIALIZER, TOOLS)
+SHIPPED = (
+    OVMS, SKLEARN, BOOSTERS, MOTORPOOL_LLM, VLLM, STORAGE_INITIALIZER, AUTH_PROXY, TOOLS,
+)  # fmt: skip
 
 _FIELDS: dict[str, tuple[str, type]] = {
     "match": ("match", list), "command": ("command", list), "args": ("args", list),

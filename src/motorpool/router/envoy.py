@@ -135,7 +135,10 @@ def _cluster(entry: Entry, authority: str) -> Json:
         "type": "STATIC",
         "connect_timeout": CONNECT_TIMEOUT,
         **_LB_POLICIES[entry.balance],
-        "load_assignment": {"cluster_name": entry.cluster, "endpoints": _localities(entry, authority)},
+        "load_assignment": {
+            "cluster_name": entry.cluster,
+            "endpoints": _localities(entry, authority),
+        },
         "circuit_breakers": {
             "thresholds": [
                 {

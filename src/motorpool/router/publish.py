@@ -61,15 +61,19 @@ class Router:
         http_port: int = 8080,
         https_port: int = 8443,
         certificate: Certificate | None = None,
+        authority: str = "",
         binary: Path | None = None,
     ) -> None:
         """Ports of 0 mean free ones, the same at every start. No certificate means no TLS.
+
+        *authority* (PEM) vouches for pods that speak TLS; without it they get no requests.
 
         Raises RouterError where Envoy is not installed.
         """
         self._directory = data_dir.absolute() / "envoy"
         self._asked = (http_port, https_port)
         self._certificate = certificate
+        self._authority = authority
         self._host = host
         arguments = ("--concurrency", _concurrency(), "--disable-hot-restart", "-l", "warning")
         self._process = EnvoyProcess(data_dir.absolute(), binary or packaged_envoy(), arguments)
@@ -173,7 +177,7 @@ class Router:
             raise RouterError(f"{text}: {refused}")
 
     def _addresses(self, http_port: int, https_port: int) -> Addresses:
-        return Addresses(self._host, http_port, https_port, self._certificate)
+        return Addresses(self._host, http_port, https_port, self._certificate, self._authority)
 
     def _ports(self, recorded: Record | None, alive: Record | None) -> tuple[int, int]:
         http_port = self._port(0, "--http-port", recorded, alive)

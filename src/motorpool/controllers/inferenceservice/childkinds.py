@@ -38,7 +38,7 @@ class ChildKinds:
     def __init__(self, context: Context) -> None:
         self._context = context
         autoscaler = by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
-        always: list[Kind] = [core.SERVICE, DEPLOYMENT]
+        always: list[Kind] = [core.SERVICE, DEPLOYMENT, core.CONFIG_MAP]
         self._always = [*always, autoscaler] if autoscaler is not None else always
         for kind in self._always:
             context.informers(kind).add_index(BY_OWNER, owner_uids)
@@ -62,7 +62,7 @@ class ChildKinds:
     def sources(self) -> Mapping[Informer, KeysOf]:
         """What to listen to from the start."""
         kinds = [*self._always, *(k for k in self._context.kinds.static if _is_optional(k))]
-        return {self._informer(kind): _owner_or_name for kind in kinds}
+        return {self._informer(kind): owner_or_name for kind in kinds}
 
     def attach_late(self, attach: Attach) -> None:
         """Listens to what definitions bring, as they come."""
@@ -70,7 +70,7 @@ class ChildKinds:
         def learn(_: str, kinds: object) -> None:
             for kind in kinds if isinstance(kinds, list | tuple) else ():
                 if _is_optional(kind):
-                    attach(self._informer(kind), _owner_or_name)
+                    attach(self._informer(kind), owner_or_name)
 
         self._context.kinds.subscribe(learn)
 
@@ -89,7 +89,7 @@ def _is_optional(kind: Kind) -> bool:
     return any((one.api_version, one.kind) == (kind.api_version, kind.kind) for one in OPTIONAL)
 
 
-def _owner_or_name(change: Change) -> list[ObjectKey]:
+def owner_or_name(change: Change) -> list[ObjectKey]:
     """Also who is named alike: a user's own Route exposes the InferenceService of its name."""
     found = list(owner_key(INFERENCE_SERVICE.kind)(change))
     if change.object.get("kind") == route.ROUTE.kind:

@@ -14,7 +14,7 @@ from motorpool.controllers.inferenceservice.refusal import INVALID_CONFIGURATION
 
 NAME = "inferenceservice-config"
 KEYS = ("deploy", "ingress", "storageInitializer", "credentials", "inferenceService",
-        "security", "service", "autoscaler", "agent", "logger")  # fmt: skip
+        "security", "service", "autoscaler", "agent", "logger", "oauthProxy")  # fmt: skip
 
 CLUSTER_DOMAIN = "svc.cluster.local"
 DOMAIN_TEMPLATE = "{{ .Name }}-{{ .Namespace }}.{{ .IngressDomain }}"
@@ -43,8 +43,19 @@ class AgentConfig:
     skips_tls: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """The container that lets only those through who may."""
+
+    image: str = "kube-rbac-proxy-image"
+    requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "64Mi"})
+    limits: Mapping[str, str] = field(default_factory=lambda: {"cpu": "200m", "memory": "128Mi"})
+    upstream_timeout_s: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     deployment_mode: str = "Standard"
     rollout: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +97,7 @@ def config_of(config_map: Object | None) -> Config:
     deploy, ingress, storage = data["deploy"], data["ingress"], data["storageInitializer"]
     return Config(
         agent=_agent(data["agent"], data["logger"]),
+        proxy=_proxy(data["oauthProxy"]),
         deployment_mode=normalized_mode(str(deploy.get("defaultDeploymentMode") or "Standard")),
         rollout=at(deploy, "deploymentRolloutStrategy", "defaultRollout", default={}),
         ingress_enabled=not ingress.get("disableIngressCreation", False),
@@ -171,6 +183,23 @@ def _agent(agent: Mapping[str, Any], logger: Mapping[str, Any]) -> AgentConfig:
         ca_bundle=str(logger.get("caBundle") or ""),
         ca_file=str(logger.get("caCertFile") or ""),
         skips_tls=bool(logger.get("tlsSkipVerify", False)),
+    )
+
+
+def _proxy(source: Mapping[str, Any]) -> ProxyConfig:
+    """The image's key is that of OpenDataHub, or the one that it had before."""
+    defaults, resources = ProxyConfig(), _resources(source)
+    timeout = str(source.get("upstreamTimeoutSeconds") or 0).strip()
+    if not timeout.isdigit():
+        raise Refusal(
+            INVALID_CONFIGURATION,
+            f"ConfigMap {NAME}: oauthProxy.upstreamTimeoutSeconds must be a number: correct it",
+        )
+    return ProxyConfig(
+        image=str(source.get("kubeRbacProxyImage") or source.get("image") or defaults.image),
+        requests=resources.get("requests", defaults.requests),
+        limits=resources.get("limits", defaults.limits),
+        upstream_timeout_s=int(timeout),
     )
 
 

@@ -14,7 +14,11 @@ from motorpool.api.meta import (
     controller_reference,
     namespace_of,
 )
-from motorpool.api.serving_fields import AUTOSCALER_ANNOTATION, STOP_ANNOTATION
+from motorpool.api.serving_fields import (
+    AUTOSCALER_ANNOTATION,
+    STOP_ANNOTATION,
+    protected_components,
+)
 from motorpool.controllers.inferenceservice.agents import AGENT_PORT, has_agent
 from motorpool.controllers.inferenceservice.autoscaler import autoscaler_of
 from motorpool.controllers.inferenceservice.config import Config
@@ -32,6 +36,11 @@ from motorpool.controllers.inferenceservice.names import (
     component_name,
 )
 from motorpool.controllers.inferenceservice.pods import helper_pod, predictor_pod
+from motorpool.controllers.inferenceservice.protection import (
+    protected_service,
+    rules,
+    with_proxy,
+)
 from motorpool.controllers.inferenceservice.refusal import AUTOSCALER_NOT_SUPPORTED, Refusal
 from motorpool.controllers.inferenceservice.runtime import Runtime
 from motorpool.controllers.inferenceservice.scaledobjects import scaled_object
@@ -63,7 +72,8 @@ def desired_state(isvc: Object, inputs: Inputs) -> list[Object]:
     made = {c: _component_objects(isvc, c, inputs) for c in components}
     services = {component: objects[0] for component, objects in made.items()}
     ways_in = exposing(isvc, services, inputs.config, inputs.served)
-    return [*(obj for objects in made.values() for obj in objects), *ways_in]
+    protecting = [rules(isvc)] if protected_components(isvc) else []
+    return [*protecting, *(obj for objects in made.values() for obj in objects), *ways_in]
 
 
 def is_stopped(isvc: Object) -> bool:
@@ -80,10 +90,11 @@ def _component_objects(isvc: Object, component: str, inputs: Inputs) -> list[Obj
         pod = helper_pod(isvc, component, inputs.config, injection)
     spec = isvc["spec"][component]
     scaling = annotations_of(isvc).get(AUTOSCALER_ANNOTATION, "hpa")
-    objects = [
-        _service(metadata, pod, inputs.config, agent=has_agent(spec, inputs.config.agent)),
-        _deployment(metadata, pod, spec, inputs.config),
-    ]
+    service = _service(metadata, pod, inputs.config, agent=has_agent(spec, inputs.config.agent))
+    if component in protected_components(isvc):
+        service = protected_service(service, isvc, component)
+        pod = with_proxy(pod, isvc, component, inputs.config)
+    objects = [service, _deployment(metadata, pod, spec, inputs.config)]
     replicas = _replicas(spec, scaling, autoscaling=inputs.autoscaling)
     if replicas is not None:
         objects[1]["spec"]["replicas"] = replicas

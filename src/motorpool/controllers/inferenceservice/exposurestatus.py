@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from motorpool.api.conditions import is_true
 from motorpool.api.meta import Object, at, name_of, namespace_of
+from motorpool.api.serving_fields import wants_authentication
 from motorpool.controllers.inferenceservice.config import Config
 from motorpool.controllers.inferenceservice.exposure import (
     GATEWAY,
@@ -21,6 +22,7 @@ from motorpool.controllers.inferenceservice.names import (
     cluster_host,
     component_name,
 )
+from motorpool.controllers.inferenceservice.protection import PORT
 
 INGRESS_READY = "IngressReady"
 PREDICTOR_READY = "PredictorReady"
@@ -64,11 +66,16 @@ def url_of(isvc: Object, config: Config, exposed: Exposed) -> str:
     way = way_of(isvc, config, exposed.served)
     if way == INTERNAL:
         host = cluster_host(component_name(isvc, entry_of(isvc)), namespace_of(isvc))
-        return f"http://{host}"
+        return protected_url(host) if wants_authentication(isvc) else f"http://{host}"
     if way == ROUTE:
         route = _named(exposed, KINDS[ROUTE], name_of(isvc))
         return _url_of_route(route, exposed) or _kept_url(isvc, route)
     return f"{config.url_scheme}://{host_of(isvc, name_of(isvc), config)}"
+
+
+def protected_url(host: str) -> str:
+    """Of the proxy: the one port that a protected Service has."""
+    return f"https://{host}:{PORT}"
 
 
 def component_host(isvc: Object, component: str, config: Config, exposed: Exposed) -> str:

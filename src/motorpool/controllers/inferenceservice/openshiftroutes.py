@@ -1,7 +1,11 @@
 """The Route of an exposed InferenceService, as OpenShift AI makes it. Pure.
 
-The host is left to whoever gives Routes their host.
+The host is left to whoever gives Routes their host. A Route of that name that a user made is his,
+but where the InferenceService asks for authentication it has to speak TLS to the proxy: that much
+of it is changed, and changed back, and an annotation keeps what it was.
 """
+
+import json
 
 from motorpool.api.meta import (
     Object,
@@ -12,9 +16,11 @@ from motorpool.api.meta import (
     namespace_of,
 )
 from motorpool.controllers.inferenceservice.names import COMPONENTS
+from motorpool.controllers.inferenceservice.protection import PORT_NAME
 
 TIMEOUT_ANNOTATION = "haproxy.router.openshift.io/timeout"
 TIMEOUT_S = 30
+BEFORE_ANNOTATION = "motorpool.dev/before-authentication"
 
 
 def openshift_route(isvc: Object, service: Object) -> Object:
@@ -31,10 +37,56 @@ def openshift_route(isvc: Object, service: Object) -> Object:
         "spec": {
             "to": {"kind": "Service", "name": name_of(service), "weight": 100},
             "port": {"targetPort": _target_port(service)},
-            "tls": {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"},
+            "tls": {
+                "termination": "reencrypt" if _is_protected(service) else "edge",
+                "insecureEdgeTerminationPolicy": "Redirect",
+            },
             "wildcardPolicy": "None",
         },
     }
+
+
+def protecting(route: Object, service: Object | None) -> Object | None:
+    """The merge patch that leads a user's Route to the proxy, or back; None where it is right.
+
+    *service*: that of the entry where it is protected. A Route to something else is left alone.
+    """
+    spec = route.get("spec") or {}
+    before = annotations_of(route).get(BEFORE_ANNOTATION)
+    if service is None:
+        return _given_back(before) if before is not None else None
+    tls, port = spec.get("tls") or {}, at(spec, "port", "targetPort")
+    is_right = (tls.get("termination"), port) == ("reencrypt", PORT_NAME)
+    if at(spec, "to", "name") != name_of(service) or is_right:
+        return None
+    changed: Object = {"termination": "reencrypt"}
+    if not tls:
+        changed["insecureEdgeTerminationPolicy"] = "Redirect"
+    patch: Object = {"spec": {"tls": changed, "port": {"targetPort": PORT_NAME}}}
+    if not (before is not None and tls.get("termination") == "reencrypt"):
+        # What the user wrote, be it again: it is what he gets back.
+        kept = {"targetPort": port, "termination": tls.get("termination")}
+        patch["metadata"] = {"annotations": {BEFORE_ANNOTATION: json.dumps(kept)}}
+    return patch
+
+
+def _given_back(before: str) -> Object:
+    try:
+        kept = json.loads(before)
+        port, termination = kept["targetPort"], kept["termination"]
+    except (ValueError, KeyError, TypeError):
+        port, termination = None, "edge"
+    return {
+        "metadata": {"annotations": {BEFORE_ANNOTATION: None}},
+        "spec": {
+            "tls": {"termination": termination} if termination else None,
+            "port": {"targetPort": port} if port else None,
+        },
+    }
+
+
+def _is_protected(service: Object) -> bool:
+    return any(port.get("targetPort") == PORT_NAME for port in service["spec"]["ports"])
 
 
 def _timeout(isvc: Object) -> str:

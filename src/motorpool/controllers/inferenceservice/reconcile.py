@@ -25,14 +25,15 @@ from motorpool.api.meta import (
     name_of,
 )
 from motorpool.api.route import ROUTE
-from motorpool.api.serving_fields import AUTO_UPDATE_ANNOTATION
+from motorpool.api.serving_fields import AUTO_UPDATE_ANNOTATION, wants_authentication
 from motorpool.base.clock import rfc3339
 from motorpool.controllers.inferenceservice import config as configuration
 from motorpool.controllers.inferenceservice.admission import admit
-from motorpool.controllers.inferenceservice.childkinds import BY_OWNER, ChildKinds
+from motorpool.controllers.inferenceservice.childkinds import BY_OWNER, ChildKinds, owner_or_name
 from motorpool.controllers.inferenceservice.config import Config, config_of
 from motorpool.controllers.inferenceservice.credentials import ca_bundle_copy, secret_names
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
+from motorpool.controllers.inferenceservice.exposure import entry_of
 from motorpool.controllers.inferenceservice.exposurestatus import Exposed
 from motorpool.controllers.inferenceservice.hardware import KINDS as PROFILES
 from motorpool.controllers.inferenceservice.hardware import hardware_of, without_effect
@@ -45,6 +46,7 @@ from motorpool.controllers.inferenceservice.names import (
     PREDICTOR,
     component_name,
 )
+from motorpool.controllers.inferenceservice.openshiftroutes import protecting
 from motorpool.controllers.inferenceservice.refusal import (
     AUTOSCALER_NOT_SUPPORTED,
     NAME_TAKEN,
@@ -86,16 +88,20 @@ def controller(context: Context) -> Controller:
         isvcs: own_key,
         informers(serving.SERVING_RUNTIME): in_namespace,
         informers(serving.CLUSTER_SERVING_RUNTIME): in_namespace,
-        informers(core.CONFIG_MAP): of_configuration(isvcs, context.settings.namespace),
         informers(serving.CLUSTER_STORAGE_CONTAINER): all_that_download(isvcs),
         informers(core.SECRET): all_that_download(isvcs),
         informers(core.SERVICE_ACCOUNT): all_that_download(isvcs),
         informers(core.POD): labelled,
         **{profiles: all_that_name(isvcs) for profiles in reconciler.profiles},
     }
+    sources |= reconciler.kinds.sources()
+    configured = of_configuration(isvcs, context.settings.namespace)
+    sources[informers(core.CONFIG_MAP)] = lambda change: (
+        *owner_or_name(change), *configured(change)
+    )  # fmt: skip
     return Controller(
         "inferenceservice",
-        {**sources, **reconciler.kinds.sources()},
+        sources,
         reconciler.reconcile,
         late=reconciler.kinds.attach_late,
     )
@@ -127,6 +133,7 @@ class _Reconciler:
             inputs = self._inputs(wanted)
             await self._copy_ca_bundle(wanted, inputs.config)
             desired = desired_state(wanted, inputs)
+            await self._protect_users_route(wanted, desired)
             children = await self._write_children(isvc, desired)
         except Refusal as refusal:
             await self._write_status(isvc, refused(wanted, refusal, now))
@@ -247,6 +254,22 @@ class _Reconciler:
             return False
         there = self._context.informers(ROUTE).get(*key_of(obj))
         return there is not None and not is_controlled_by(there, isvc)
+
+    async def _protect_users_route(self, isvc: Object, desired: Sequence[Object]) -> None:
+        """Leads it to the proxy while there is one: else it would answer to nobody."""
+        if ROUTE.kind not in self.kinds.served:
+            return
+        there = self._context.informers(ROUTE).get(*key_of(isvc))
+        if there is None or is_deleting(there) or is_controlled_by(there, isvc):
+            return
+        named = component_name(isvc, entry_of(isvc))
+        entry = next((o for o in desired if o["kind"] == core.SERVICE.kind
+                      and name_of(o) == named), None)  # fmt: skip
+        is_protected = entry is not None and wants_authentication(isvc)
+        patch = protecting(there, entry if is_protected else None)
+        if patch is not None:
+            with contextlib.suppress(NotFound):  # gone meanwhile
+                await self._context.client.patch(ROUTE, *key_of(there), patch)
 
     def _is_held(self, isvc: Object) -> bool:
         """Whether the user wants a ready service left as it is."""

@@ -10,14 +10,21 @@ from dataclasses import dataclass, field
 
 from motorpool.api.conditions import is_true, merged
 from motorpool.api.meta import Object, at, name_of, namespace_of
+from motorpool.api.serving_fields import protected_components
 from motorpool.controllers.inferenceservice.config import Config
-from motorpool.controllers.inferenceservice.exposure import INTERNAL, entry_of, way_of
+from motorpool.controllers.inferenceservice.exposure import (
+    INTERNAL,
+    entry_of,
+    lacks_a_route,
+    way_of,
+)
 from motorpool.controllers.inferenceservice.exposurestatus import (
     INGRESS_READY,
     PREDICTOR_READY,
     Exposed,
     component_host,
     ingress_condition,
+    protected_url,
     url_of,
 )
 from motorpool.controllers.inferenceservice.locations import locations_of
@@ -89,6 +96,7 @@ def observed_status(isvc: Object, observed: Observed, config: Config, now: str) 
             autoscaling=observed.autoscaling,
             agents=config.agent.is_possible,
             further=observed.without_effect,
+            lacks_a_route=lacks_a_route(isvc, config, observed.exposed.served),
             is_exposed=way_of(isvc, config, observed.exposed.served) != INTERNAL
             or bool(observed.exposed.objects_named("Route", name_of(isvc))),
         ),
@@ -260,7 +268,9 @@ def _components(
         known = at(isvc, "status", "components", component, "url")
         if is_ready or known:
             host = component_host(isvc, component, config, exposed)
-            result[component] = {"url": f"http://{host}" if is_ready else known}
+            is_protected = component in protected_components(isvc)
+            url = protected_url(host) if is_protected else f"http://{host}"
+            result[component] = {"url": url if is_ready else known}
     return result
 
 
@@ -271,11 +281,13 @@ def _urls(isvc: Object, observed: Observed, config: Config) -> Object:
     """
     entry = entry_of(isvc)
     host = cluster_host(component_name(isvc, entry), namespace_of(isvc))
+    url = url_of(isvc, config, observed.exposed)
+    if protected_components(isvc):
+        return {**({"url": url} if url else {}), "address": {"url": protected_url(host)}}
     service = observed.services.get(entry)
     port = ""
     if service is not None and at(service, "spec", "clusterIP") == "None":
         port = f":{at(service, 'spec', 'ports')[0]['targetPort']}"
-    url = url_of(isvc, config, observed.exposed)
     return {**({"url": url} if url else {}), "address": {"url": f"http://{host}{port}"}}
 
 

@@ -6,11 +6,15 @@ The rest of the InferenceService is served; a condition of severity Info lists w
 from collections.abc import Sequence
 
 from motorpool.api.meta import Object, at, labels_of
+from motorpool.api.serving_fields import (
+    AUTH_ANNOTATION,
+    protected_components,
+    wants_authentication,
+)
 from motorpool.controllers.inferenceservice.agents import logger_of
-from motorpool.controllers.inferenceservice.exposure import AUTH_ANNOTATION, wants_authentication
 from motorpool.controllers.inferenceservice.labels import VISIBILITY_LABEL
 from motorpool.controllers.inferenceservice.locations import downloads
-from motorpool.controllers.inferenceservice.names import COMPONENTS
+from motorpool.controllers.inferenceservice.names import COMPONENTS, PREDICTOR
 
 FIELDS_IGNORED = "FieldsIgnored"
 
@@ -27,10 +31,12 @@ def ignored_condition(
     autoscaling: bool,
     is_exposed: bool = False,
     agents: bool = False,
+    lacks_a_route: bool = False,
     further: Sequence[str] = (),
 ) -> Object | None:
     """The condition that lists what has no effect, or None; *further* are others' findings."""
-    found = [*_ignored_metadata(isvc, is_exposed=is_exposed), *further]
+    own = _ignored_metadata(isvc, is_exposed=is_exposed, lacks_a_route=lacks_a_route)
+    found = [*own, *further]
     for component in COMPONENTS:
         spec = at(isvc, "spec", component, default={})
         path = f"spec.{component}"
@@ -51,17 +57,21 @@ def ignored_condition(
     }
 
 
-def _ignored_metadata(isvc: Object, *, is_exposed: bool) -> list[str]:
+def _ignored_metadata(isvc: Object, *, is_exposed: bool, lacks_a_route: bool) -> list[str]:
     found = []
-    wants_auth = wants_authentication(isvc)
-    if wants_auth:
+    if wants_authentication(isvc) and PREDICTOR not in protected_components(isvc):
         found.append(
-            f"annotation {AUTH_ANNOTATION}: requests are not authenticated, and nothing is exposed "
-            "that should be"
+            f"annotation {AUTH_ANNOTATION}: it protects the transformer, and not the predictor "
+            "from those who reach its Service in the cluster"
         )
-    if labels_of(isvc).get(VISIBILITY_LABEL) == "exposed" and not is_exposed:
-        text = "create a Route to expose the model"
-        found.append(f"label {VISIBILITY_LABEL}: {text}{' to everybody' if wants_auth else ''}")
+    if lacks_a_route and not is_exposed:
+        found.append(
+            f"annotation {AUTH_ANNOTATION}: the pods speak TLS, so that no Ingress or HTTPRoute is "
+            "made; create one that speaks TLS to port https of the Service, or label it "
+            f"{VISIBILITY_LABEL}: exposed where Routes are served"
+        )
+    elif labels_of(isvc).get(VISIBILITY_LABEL) == "exposed" and not is_exposed:
+        found.append(f"label {VISIBILITY_LABEL}: create a Route to expose the model")
     return found
 
 

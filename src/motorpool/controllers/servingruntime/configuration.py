@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from motorpool.api.meta import Object
+from motorpool.controllers.servingruntime.release import IMAGES
 
 NAME = "inferenceservice-config"
 
@@ -84,7 +85,7 @@ _VALUES: dict[str, dict[str, Any]] = {
     },
     "explainers": {},
     "oauthProxy": {
-        "kubeRbacProxyImage": "kube-rbac-proxy-image",
+        "kubeRbacProxyImage": IMAGES["kube-rbac-proxy"],
         "memoryRequest": "64Mi",
         "memoryLimit": "128Mi",
         "cpuRequest": "100m",

@@ -21,6 +21,8 @@ IMAGES: Mapping[str, str] = {
     "kserve-agent": "kserve/agent:latest",
     "kserve-router": "kserve/router:latest",
     "kserve-storage-initializer": "kserve/storage-initializer:latest",
+    "kube-rbac-proxy": "quay.io/opendatahub/odh-kube-auth-proxy@sha256:"
+    "dcb09fbabd8811f0956ef612a0c9ddd5236804b9bd6548a0647d2b531c9d01b3",
     "ovms-image": f"{_MODH}/openvino_model_server@sha256:"
     "3df0eb32dc1d6a403faa68cb7b53f57c165a9dea7a0310dc4fd66e9480ab44f6",
     "ray-tls-generator-image": "registry.redhat.io/ubi9/ubi-minimal:latest",

@@ -1,0 +1,1 @@
+"""Serving certificates of Services, as OpenShift's service-ca makes them."""
