@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from motorpool.api import core, networking, route
 from motorpool.api.apps import DEPLOYMENT
 from motorpool.api.kinds import Kind, open_schema
-from motorpool.api.meta import Object, ObjectKey, key_of
+from motorpool.api.meta import Object, ObjectKey, at, controller_of, key_of
 from motorpool.api.scheme import by_kind
 from motorpool.api.serving import INFERENCE_SERVICE
 from motorpool.controllers.inferenceservice.sources import owner_uids
@@ -62,7 +62,7 @@ class ChildKinds:
     def sources(self) -> Mapping[Informer, KeysOf]:
         """What to listen to from the start."""
         kinds = [*self._always, *(k for k in self._context.kinds.static if _is_optional(k))]
-        return {self._informer(kind): owner_or_name for kind in kinds}
+        return {self._informer(kind): self.concerned for kind in kinds}
 
     def attach_late(self, attach: Attach) -> None:
         """Listens to what definitions bring, as they come."""
@@ -70,9 +70,25 @@ class ChildKinds:
         def learn(_: str, kinds: object) -> None:
             for kind in kinds if isinstance(kinds, list | tuple) else ():
                 if _is_optional(kind):
-                    attach(self._informer(kind), owner_or_name)
+                    attach(self._informer(kind), self.concerned)
 
         self._context.kinds.subscribe(learn)
+
+    def concerned(self, change: Change) -> list[ObjectKey]:
+        """Who owns it; of a Route that a user made also who is named alike, and whom it leads to.
+
+        By the one it exposes the InferenceService; by the other it may have to speak TLS.
+        """
+        found = list(owner_key(INFERENCE_SERVICE.kind)(change))
+        if change.object.get("kind") == route.ROUTE.kind:
+            namespace, name = key_of(change.object)
+            found.append(ObjectKey(namespace, name))
+            to = at(change.object, "spec", "to", "name", default="")
+            service = self._context.informers(core.SERVICE).get(namespace, to)
+            owner = controller_of(service) if service is not None else None
+            if owner is not None and owner["kind"] == INFERENCE_SERVICE.kind:
+                found.append(ObjectKey(namespace, owner["name"]))
+        return found
 
     def _optional(self) -> Iterator[Kind]:
         for kind in self._context.kinds:
@@ -87,11 +103,3 @@ class ChildKinds:
 
 def _is_optional(kind: Kind) -> bool:
     return any((one.api_version, one.kind) == (kind.api_version, kind.kind) for one in OPTIONAL)
-
-
-def owner_or_name(change: Change) -> list[ObjectKey]:
-    """Also who is named alike: a user's own Route exposes the InferenceService of its name."""
-    found = list(owner_key(INFERENCE_SERVICE.kind)(change))
-    if change.object.get("kind") == route.ROUTE.kind:
-        found.append(key_of(change.object))
-    return found

@@ -1,8 +1,8 @@
 """The Route of an exposed InferenceService, as OpenShift AI makes it. Pure.
 
-The host is left to whoever gives Routes their host. A Route of that name that a user made is his,
-but where the InferenceService asks for authentication it has to speak TLS to the proxy: that much
-of it is changed, and changed back, and an annotation keeps what it was.
+The host is left to whoever gives Routes their host. A Route that a user made is his, but where it
+leads to a protected service it has to speak TLS to the proxy: that much of it is changed, and later
+changed back; an annotation keeps what it was.
 """
 
 import json
@@ -16,7 +16,7 @@ from motorpool.api.meta import (
     namespace_of,
 )
 from motorpool.controllers.inferenceservice.names import COMPONENTS
-from motorpool.controllers.inferenceservice.protection import PORT_NAME
+from motorpool.controllers.inferenceservice.protection import PORT, PORT_NAME
 
 TIMEOUT_ANNOTATION = "haproxy.router.openshift.io/timeout"
 TIMEOUT_S = 30
@@ -46,18 +46,22 @@ def openshift_route(isvc: Object, service: Object) -> Object:
     }
 
 
-def protecting(route: Object, service: Object | None) -> Object | None:
-    """The merge patch that leads a user's Route to the proxy, or back; None where it is right.
+def leading(route: Object, service: str, *, is_protected: bool) -> Object | None:
+    """The merge patch that leads a user's Route to the proxy of *service*, or back.
 
-    *service*: that of the entry where it is protected. A Route to something else is left alone.
+    None where it is right. One that leads elsewhere, too or only, is left alone, and so is one that
+    passes TLS through: whoever wrote that chose where it ends.
     """
     spec = route.get("spec") or {}
+    if at(spec, "to", "name") != service or spec.get("alternateBackends"):
+        return None
     before = annotations_of(route).get(BEFORE_ANNOTATION)
-    if service is None:
+    if not is_protected:
         return _given_back(before) if before is not None else None
     tls, port = spec.get("tls") or {}, at(spec, "port", "targetPort")
-    is_right = (tls.get("termination"), port) == ("reencrypt", PORT_NAME)
-    if at(spec, "to", "name") != name_of(service) or is_right:
+    if tls.get("termination") == "passthrough":
+        return None
+    if tls.get("termination") == "reencrypt" and port in (PORT_NAME, PORT):
         return None
     changed: Object = {"termination": "reencrypt"}
     if not tls:

@@ -17,6 +17,7 @@ from motorpool.api.meta import (
     ObjectKey,
     annotations_of,
     at,
+    controller_of,
     copy_of,
     is_controlled_by,
     is_deleting,
@@ -29,7 +30,7 @@ from motorpool.api.serving_fields import AUTO_UPDATE_ANNOTATION, wants_authentic
 from motorpool.base.clock import rfc3339
 from motorpool.controllers.inferenceservice import config as configuration
 from motorpool.controllers.inferenceservice.admission import admit
-from motorpool.controllers.inferenceservice.childkinds import BY_OWNER, ChildKinds, owner_or_name
+from motorpool.controllers.inferenceservice.childkinds import BY_OWNER, ChildKinds
 from motorpool.controllers.inferenceservice.config import Config, config_of
 from motorpool.controllers.inferenceservice.credentials import ca_bundle_copy, secret_names
 from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
@@ -46,7 +47,7 @@ from motorpool.controllers.inferenceservice.names import (
     PREDICTOR,
     component_name,
 )
-from motorpool.controllers.inferenceservice.openshiftroutes import protecting
+from motorpool.controllers.inferenceservice.openshiftroutes import leading
 from motorpool.controllers.inferenceservice.refusal import (
     AUTOSCALER_NOT_SUPPORTED,
     NAME_TAKEN,
@@ -97,7 +98,7 @@ def controller(context: Context) -> Controller:
     sources |= reconciler.kinds.sources()
     configured = of_configuration(isvcs, context.settings.namespace)
     sources[informers(core.CONFIG_MAP)] = lambda change: (
-        *owner_or_name(change), *configured(change)
+        *reconciler.kinds.concerned(change), *configured(change)
     )  # fmt: skip
     return Controller(
         "inferenceservice",
@@ -133,8 +134,8 @@ class _Reconciler:
             inputs = self._inputs(wanted)
             await self._copy_ca_bundle(wanted, inputs.config)
             desired = desired_state(wanted, inputs)
-            await self._protect_users_route(wanted, desired)
             children = await self._write_children(isvc, desired)
+            await self._lead_users_routes(wanted)
         except Refusal as refusal:
             await self._write_status(isvc, refused(wanted, refusal, now))
             return RECHECK_S.get(refusal.reason)
@@ -255,21 +256,18 @@ class _Reconciler:
         there = self._context.informers(ROUTE).get(*key_of(obj))
         return there is not None and not is_controlled_by(there, isvc)
 
-    async def _protect_users_route(self, isvc: Object, desired: Sequence[Object]) -> None:
-        """Leads it to the proxy while there is one: else it would answer to nobody."""
+    async def _lead_users_routes(self, isvc: Object) -> None:
+        """To the proxy while there is one: else they would answer to nobody."""
         if ROUTE.kind not in self.kinds.served:
             return
-        there = self._context.informers(ROUTE).get(*key_of(isvc))
-        if there is None or is_deleting(there) or is_controlled_by(there, isvc):
-            return
-        named = component_name(isvc, entry_of(isvc))
-        entry = next((o for o in desired if o["kind"] == core.SERVICE.kind
-                      and name_of(o) == named), None)  # fmt: skip
-        is_protected = entry is not None and wants_authentication(isvc)
-        patch = protecting(there, entry if is_protected else None)
-        if patch is not None:
-            with contextlib.suppress(NotFound):  # gone meanwhile
-                await self._context.client.patch(ROUTE, *key_of(there), patch)
+        entry = component_name(isvc, entry_of(isvc))
+        for there in self._context.informers(ROUTE).list(isvc["metadata"]["namespace"]):
+            if is_deleting(there) or controller_of(there) is not None:
+                continue
+            patch = leading(there, entry, is_protected=wants_authentication(isvc))
+            if patch is not None:
+                with contextlib.suppress(NotFound):  # gone meanwhile
+                    await self._context.client.patch(ROUTE, *key_of(there), patch)
 
     def _is_held(self, isvc: Object) -> bool:
         """Whether the user wants a ready service left as it is."""
