@@ -78,9 +78,8 @@ def test_names_udp_and_fully_qualified_addresses_are_no_endpoints():
         route(admitted=False),
         {**route(), "status": {}},
         route(tls={"termination": "passthrough"}),
-        route(tls={"termination": "reencrypt"}),
     ],
-    ids=["rejected", "new", "passthrough", "reencrypt"],
+    ids=["rejected", "new", "passthrough"],
 )
 def test_what_is_not_admitted_is_not_served(given):
     assert table(given).entries == ()

@@ -22,7 +22,7 @@ CHECK_SOCKET, ADMIN_SOCKET = (
 )  # relative to its directory: paths are short
 CHECK_PATH, HEALTH_PATH = "/check", "/healthz"
 CHECK_TIMEOUT = "10s"  # longer than both questions to the API may take
-CERTIFICATE_PERIOD = "30s"
+CERTIFICATE_PERIOD = "10s"
 SILENCE_S = 3600.0
 CONNECTIONS_MAX = 10_000
 STREAMS_MAX = 1000
@@ -194,7 +194,7 @@ def _requests(settings: Settings) -> Json:
         [mutation, _authorization(settings)],
         upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=f"{silence_s:.3f}s",
-        local_reply_config={"mappers": [_never_answered()]},
+        local_reply_config={"mappers": [_never_answered(), _not_checked()]},
     )
 
 
@@ -231,6 +231,18 @@ def _never_answered() -> Json:
                 "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
             }
         ],
+    }
+
+
+def _not_checked() -> Json:
+    """To Envoy a check that says 5xx has failed: it gives none of its words on."""
+    status = {"default_value": 503, "runtime_key": "motorpool.not_checked"}
+    comparison = {"comparison": {"op": "EQ", "value": status}}
+    filters = [{"status_code_filter": comparison}, {"response_flag_filter": {"flags": ["UAEX"]}}]
+    text = "the token cannot be checked now; the proxy's log says why\n"
+    return {
+        "filter": {"and_filter": {"filters": filters}},
+        "body_format_override": {"text_format_source": {"inline_string": text}},
     }
 
 

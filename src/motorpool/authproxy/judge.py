@@ -74,12 +74,16 @@ class _Queue:
 
 class Judge:
     def __init__(
-        self, ask: Ask, rule: Rule, *, clock: Callable[[], float], wall: Callable[[], float]
-    ) -> None:
-        """*clock* never jumps; *wall* is the time of day."""
+        self, ask: Ask, rule: Rule, *, clock: Callable[[], float], wall: Callable[[], float],
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """*clock* never jumps; *wall* is the time of day. *told* hears what keeps it from asking,
+        once each, and that it can again.
+        """
         self._ask = ask
         self._rule = rule
         self._clock, self._wall = clock, wall
+        self._told, self._problem = told, ""
         self._permitted: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Verdict]] = {}
@@ -147,6 +151,9 @@ class Judge:
         return self._answered(key, token, answer)
 
     def _answered(self, key: bytes, token: str, answer: Answer) -> Verdict:
+        if self._problem:
+            self._problem = ""
+            self._told("tokens can be checked again")
         self._permitted.pop(key, None)
         self._refused.pop(key, None)
         verdict = self._verdict(answer)
@@ -165,6 +172,9 @@ class Judge:
         return Verdict(200, "", answer.caller)
 
     def _unanswered(self, key: bytes, why: str, holds_s: float) -> Verdict:
+        if why != self._problem:
+            self._problem = why
+            self._told(f"tokens cannot be checked: {why}")
         known, now = self._permitted.get(key), self._clock()
         if known is not None and now < known.said_at + holds_s:
             known.retry_at = now + RETRY_S

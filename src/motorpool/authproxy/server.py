@@ -52,7 +52,7 @@ async def serve(settings: Settings, rule: Rule) -> int:
     async def ask(token: str) -> Answer:
         return await loop.run_in_executor(threads, reviews, token)
 
-    judge = Judge(ask, rule, clock=time.monotonic, wall=time.time)
+    judge = Judge(ask, rule, clock=time.monotonic, wall=time.time, told=_tell)
     directory = Path(tempfile.mkdtemp(prefix="auth-"))
     started_in = Path.cwd()
     try:

@@ -20,6 +20,8 @@ from tests.controllers.inferenceservice.test_reconcile import World
 from tests.controllers.inferenceservice.test_status import READY, STARTING, condition, status_of
 
 HOST = "resnet-ai-demo.apps.example.com"
+INSIDE = "resnet-predictor.ai-demo.svc.cluster.local"
+PROTECTED = {"security.opendatahub.io/enable-auth": "true"}
 
 
 def exposed(**annotations):
@@ -91,14 +93,37 @@ class TestStatus:
         status = status_of(READY, wanted=wanted, exposed=seen(route("False")))
         assert status.get("url") == url
 
-    def test_what_wants_authentication_is_not_exposed_and_says_so(self):
-        wanted = exposed(**{"security.opendatahub.io/enable-auth": "true"})
-        status = status_of(READY, wanted=wanted, exposed=seen())
+    def test_what_wants_authentication_is_exposed_by_its_route(self):
+        status = status_of(READY, wanted=exposed(**PROTECTED), exposed=seen(route("True")))
         assert condition(status, "Ready") == ("True", "")
-        assert status["url"].endswith(".svc.cluster.local")
+        assert status["url"] == f"https://{HOST}"
+        assert status["address"]["url"] == f"https://{INSIDE}:8443"
+        assert status["components"]["predictor"]["url"] == f"https://{INSIDE}:8443"
+        assert condition_of({"status": status}, "FieldsIgnored") is None
+
+    def test_inside_the_cluster_the_proxy_is_the_address(self):
+        wanted = isvc()
+        wanted["metadata"]["annotations"] = PROTECTED
+        status = status_of(READY, wanted=wanted)
+        assert status["url"] == status["address"]["url"] == f"https://{INSIDE}:8443"
+
+    def test_an_ingress_is_not_made_to_pods_that_speak_tls_and_the_status_says_so(self):
+        wanted = isvc()
+        wanted["metadata"]["annotations"] = PROTECTED
+        config = config_of(configured('{"ingressDomain": "x.com"}'))
+        status = status_of(READY, wanted=wanted, config=config, exposed=seen())
+        assert status["url"] == f"https://{INSIDE}:8443"
         message = condition_of({"status": status}, "FieldsIgnored")["message"]
-        assert "requests are not authenticated, and nothing is exposed" in message
-        assert "create a Route to expose the model to everybody" in message
+        assert "no Ingress or HTTPRoute is made" in message
+
+    def test_a_predictor_behind_a_protected_transformer_is_told_of(self):
+        wanted = isvc()
+        wanted["metadata"]["annotations"] = PROTECTED
+        wanted["spec"]["transformer"] = {"containers": [{"image": "t:1"}]}
+        status = status_of(READY, wanted=wanted)
+        assert status["address"]["url"].startswith("https://resnet-transformer.")
+        message = condition_of({"status": status}, "FieldsIgnored")["message"]
+        assert "it protects the transformer, and not the predictor" in message
 
     @pytest.mark.parametrize(
         ("objects", "reason", "text"),

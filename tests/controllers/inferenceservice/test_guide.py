@@ -47,7 +47,9 @@ def test_the_manifest_becomes_its_children(path):
             extra = runtime(name, supportedModelFormats=served) if name else shipped("kserve-ovms")
             runtimes = [*runtimes, extra]
         kinds = [obj["kind"] for obj in children([one, *runtimes, CONNECTION])]
-        assert kinds == ["Service", "Deployment"], number
+        wants_authentication = "enable-auth" in str(one["metadata"].get("annotations"))
+        rules = ["ConfigMap"] if wants_authentication else []
+        assert kinds == [*rules, "Service", "Deployment"], number
 
 
 def using(one):

@@ -347,8 +347,7 @@ async def test_a_child_that_the_api_does_not_take_is_told(monkeypatch):
 
 
 async def test_what_has_no_effect_is_an_event_too():
-    wanted = isvc()
-    wanted["metadata"]["annotations"] = {"security.opendatahub.io/enable-auth": "true"}
+    wanted = isvc(logger={"mode": "all"})
     async with World(wanted, runtime()).turning() as world:
         await world.until(lambda: world.events() == [("Warning", "NotSupported")])
         assert await world.reconciled_again() == []

@@ -363,11 +363,10 @@ def test_a_stopped_service_says_so():
 
 def test_what_has_no_effect_is_listed():
     wanted = isvc(scaleMetric="cpu", maxReplicas=3, logger={"mode": "all"})
-    wanted["metadata"]["annotations"] = {"security.opendatahub.io/enable-auth": "true"}
     status = status_of(READY, [pod(ready=True)], wanted=wanted)
     found = condition_of({"status": status}, "FieldsIgnored")
     assert found["severity"] == "Info"
-    for text in ("not authenticated", "spec.predictor.logger", "scaleMetric, maxReplicas"):
+    for text in ("spec.predictor.logger", "scaleMetric, maxReplicas"):
         assert text in found["message"]
     assert condition(status, "Ready") == ("True", "")
 

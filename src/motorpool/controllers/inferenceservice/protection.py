@@ -13,6 +13,7 @@ from motorpool.controllers.inferenceservice.agents import AGENT_PORT, has_agent
 from motorpool.controllers.inferenceservice.config import Config
 from motorpool.controllers.inferenceservice.names import TRANSFORMER_CONTAINER, component_name
 from motorpool.controllers.inferenceservice.probes import DEFAULT_PORT
+from motorpool.controllers.inferenceservice.refusal import INVALID_PREDICTOR_SPEC, Refusal
 
 PROXY, RULES = "kube-rbac-proxy", "kube-rbac-proxy-sar-config"
 PORT_NAME, PORT, HEALTH_PORT = "https", 8443, 8643
@@ -29,7 +30,8 @@ class Upstream(NamedTuple):
 
 
 def with_proxy(pod: Object, isvc: Object, component: str, config: Config) -> Object:
-    """*pod*, whose containers are complete, with the proxy after them."""
+    """*pod*, whose containers are complete, with the proxy after them. Raises Refusal."""
+    _check_ports(pod)
     proxy = _proxy(pod, isvc, component, config)
     own = {TLS_VOLUME, RULES}
     others = [volume for volume in pod.get("volumes") or () if volume["name"] not in own]
@@ -90,6 +92,20 @@ def rules_name(isvc: Object) -> str:
 
 def secret_name(isvc: Object, component: str) -> str:
     return f"{component_name(isvc, component)}-serving-cert"
+
+
+def _check_ports(pod: Object) -> None:
+    """A Service finds the proxy by its port's name: another port of it would be behind it too."""
+    for container in pod["containers"]:
+        for port in container.get("ports") or ():
+            taken = port.get("name") == PORT_NAME or port["containerPort"] in (PORT, HEALTH_PORT)
+            if taken:
+                raise Refusal(
+                    INVALID_PREDICTOR_SPEC,
+                    f"container {container['name']} has port {port['containerPort']}, called "
+                    f"'{port.get('name', '')}': with authentication {PORT} (https) and "
+                    f"{HEALTH_PORT} are the proxy's, choose another number and name",
+                )
 
 
 def _proxy(pod: Object, isvc: Object, component: str, config: Config) -> Object:
