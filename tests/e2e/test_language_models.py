@@ -283,6 +283,7 @@ MANIFESTS = {
     "bare": BARE,
 }
 ROUTES = {"advanced": "advanced-tls"}
+PROTECTED = ("advanced",)
 HELLO = [{"role": "user", "content": "Hello?"}]
 
 
@@ -304,7 +305,21 @@ def platform(tmp_path_factory):
 def connected(platform, name, version="v1"):
     """The openai client, connected to the host of the service's Route."""
     route = eventually(lambda: admitted(platform, ROUTES.get(name)) or of_service(platform, name))
-    return client_of(platform, route, version)
+    return client_of(platform, route, version, token_for(platform, name))
+
+
+def token_for(platform, name):
+    """Of somebody who may `get` the service, where it asks for that."""
+    if name not in PROTECTED:
+        return "none"
+    rights = ("--verb=get", "--resource=inferenceservices.serving.kserve.io")
+    for made in (
+        ("sa", "reader"),
+        ("role", "reader", *rights),
+        ("rolebinding", "reader", "--role=reader", "--serviceaccount=default:reader"),
+    ):
+        platform.kubectl("create", *made, check=False)
+    return platform.kubectl("create", "token", "reader").strip()
 
 
 def admitted(platform, name):
@@ -339,6 +354,20 @@ def test_the_openai_client_is_answered_as_soon_as_the_service_is_ready(platform,
     assert whole.model == served
     assert whole.choices[0].message.content == text
     assert whole.usage.completion_tokens == 8
+
+
+def test_nobody_is_answered_by_a_protected_service_who_has_no_right(platform):
+    platform.kubectl("wait", "--for=condition=Ready", "isvc/advanced", "--timeout=60s")
+    route = eventually(lambda: admitted(platform, ROUTES["advanced"]))
+    stranger = platform.kubectl("create", "token", "default").strip()
+
+    with client_of(platform, route) as client, pytest.raises(openai.AuthenticationError):
+        client.models.list()
+    with (
+        client_of(platform, route, token=stranger) as client,
+        pytest.raises(openai.PermissionDeniedError),
+    ):
+        client.models.list()
 
 
 def test_a_task_of_openvino_model_server_is_served_below_v3(platform):
