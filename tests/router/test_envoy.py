@@ -26,7 +26,7 @@ def test_a_table_becomes_clusters_and_virtual_hosts(case, golden):
     routes = [o for o in objects if o["kind"] == "Route"]
     table = table_of(routes, slices_by_service(o for o in objects if o["kind"] != "Route"))
     documents = [
-        {"clusters": envoy.clusters_of(table)},
+        {"clusters": envoy.clusters_of(table, "PLATFORM")},
         {"http": envoy.routes_of(table, secure=False)["virtual_hosts"]},
         {"https": envoy.routes_of(table, secure=True)["virtual_hosts"]},
     ]
@@ -43,6 +43,16 @@ def test_the_bootstrap_and_the_listeners(golden):
 def test_without_a_certificate_there_is_no_tls_listener():
     found = listeners.listeners_of(Table(), Addresses("127.0.0.1", 8080, 8443), "/data/envoy")
     assert [listener["name"] for listener in found] == ["http"]
+
+
+def test_pods_that_nobody_could_tell_from_others_get_nothing():
+    """Without an authority of the platform a Route's own is the only one."""
+    objects = list(yaml.safe_load_all((CASES / "reencrypt.in.yaml").read_text()))
+    *routes, endpoint_slice = objects
+    table = table_of(routes, slices_by_service([endpoint_slice]))
+    found = {c["name"]: c["load_assignment"]["endpoints"] for c in envoy.clusters_of(table)}
+    assert found["n/protected"] == []
+    assert len(found["n/own-authority"]) == 1
 
 
 def test_no_traffic_where_all_weights_are_0():
