@@ -10,7 +10,7 @@ A verdict that is known is given in the same turn of the loop; only a question t
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -65,8 +65,7 @@ class Connection(asyncio.Protocol):
         self._work: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None

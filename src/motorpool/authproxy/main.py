@@ -21,10 +21,13 @@ def run(argv: Sequence[str]) -> int:
     except rules.RulesError as error:
         sys.stderr.write(f"{error}\n")
         return EX_CONFIG
+    import uvloop
+
     from motorpool.authproxy import server
 
     try:
-        return asyncio.run(server.serve(settings, rule))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(server.serve(settings, rule))
     except server.CannotServe as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -37,9 +40,23 @@ def warm() -> None:
     import ssl
 
     import httptools
+    import uvloop
     import yaml
 
     from motorpool.authproxy import envoy, judge, listener, reviews, server
     from motorpool.client import kubeconfig
 
-    del http, json, ssl, httptools, yaml, envoy, judge, listener, reviews, server, kubeconfig
+    del (
+        http,
+        json,
+        ssl,
+        httptools,
+        uvloop,
+        yaml,
+        envoy,
+        judge,
+        listener,
+        reviews,
+        server,
+        kubeconfig,
+    )

@@ -87,9 +87,10 @@ _VALUES: dict[str, dict[str, Any]] = {
     "oauthProxy": {
         "kubeRbacProxyImage": IMAGES["kube-rbac-proxy"],
         "memoryRequest": "64Mi",
-        "memoryLimit": "128Mi",
+        # OpenDataHub's 128Mi and 200m hold a busy model back: measured, to 360 requests/s of 950.
+        "memoryLimit": "256Mi",
         "cpuRequest": "100m",
-        "cpuLimit": "200m",
+        "cpuLimit": "2",
     },
     "localModel": {"enabled": False},
     "opentelemetryCollector": {},
