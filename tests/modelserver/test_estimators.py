@@ -83,6 +83,13 @@ def test_health_is_an_object_as_behind_kserves_servers(classifier, what):
     assert classifier.get(f"/v2/health/{what}").json == {what: True}
 
 
+def test_kserves_clients_and_probes_find_what_they_ask_for(classifier):
+    assert classifier.get("/").json == {"status": "alive"}
+    assert classifier.get("/v1/models").json == {"models": ["m"]}
+    assert classifier.get("/v2/models").json == {"models": ["m"]}
+    assert classifier.get("/v2/models/m/ready").json == {"name": "m", "ready": True}
+
+
 def test_rows_of_another_width_are_refused(classifier):
     answer = classifier.call("POST", PREDICT, '{"instances": [[1, 2]]}')
 

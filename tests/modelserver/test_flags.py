@@ -160,3 +160,16 @@ def test_arguments_of_grpc_are_numbers_or_texts():
     settings = parse([*MODEL, "--grpc_channel_arguments=grpc.max_concurrent_streams=4,a.b=c"])
 
     assert settings.grpc_channel_arguments == (("grpc.max_concurrent_streams", 4), ("a.b", "c"))
+
+
+def test_a_command_line_of_kserves_servers_is_understood():
+    words = ["--model_dir=/mnt/models", "--model_name=m", "--http_port", "8080", "--workers=2"]
+    words += ["--grpc_port=8081", "--enable_grpc", "true", "--max_threads=4", "--protocol", "v2"]
+
+    settings = parse([*words, "--timeout-keep-alive=65", "--predictor_request_retries=1"])
+
+    assert (settings.model_path, settings.rest_port, settings.port) == ("/mnt/models", 8080, 8081)
+    assert settings.without_effect == (
+        "workers", "enable_grpc", "max_threads", "protocol", "timeout-keep-alive",
+        "predictor_request_retries",
+    )  # fmt: skip

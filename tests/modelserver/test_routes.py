@@ -11,6 +11,9 @@ from motorpool.modelserver.routes import Endpoint, Route, route
         ("GET", "/v2/health/live", Route(Endpoint.SERVER_LIVE)),
         ("GET", "/v2/health/ready", Route(Endpoint.SERVER_READY)),
         ("GET", "/metrics", Route(Endpoint.METRICS)),
+        ("GET", "/", Route(Endpoint.ALIVE)),
+        ("GET", "/v1/models", Route(Endpoint.MODELS)),
+        ("GET", "/v2/models", Route(Endpoint.MODELS)),
         ("GET", "/v2/models/m", Route(Endpoint.MODEL_METADATA, "m")),
         ("GET", "/v2/models/m/", Route(Endpoint.MODEL_METADATA, "m")),
         ("GET", "/v2/models/m/versions/2", Route(Endpoint.MODEL_METADATA, "m", 2)),
@@ -28,12 +31,10 @@ def test_an_address_leads_to_what_it_names(method, path, expected):
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/foo",
         "/v2/",
         "/v2/health",
         "/v2/health/live/",
-        "/v2/models",
         "/v2/models/",
         "/v2/models/m/infer/",
         "/v2/models/m/versions/x/ready",

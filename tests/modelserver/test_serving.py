@@ -202,6 +202,8 @@ def test_a_tiny_model_answers_the_same_once_it_runs_on_the_loop(server):
     ("method", "path", "status", "error"),
     [
         ("GET", "/foo", 400, "Invalid request URL"),
+        ("GET", "/", 400, "Invalid request URL"),
+        ("GET", "/v1/models", 400, "Invalid request URL"),
         ("PUT", "/v2", 406, "Unsupported method"),
         ("GET", "/v2/models/m/infer", 406, "Unsupported method"),
         ("GET", "/v2/models/nope", 404, "Model with requested name is not found"),

@@ -11,6 +11,12 @@ from typing import Any
 
 import msgspec
 
+from motorpool.modelserver.flagnames import (
+    ALIASES,
+    GENERATIVE,
+    SWITCHES_WITHOUT_EFFECT,
+    WITHOUT_EFFECT,
+)
 from motorpool.modelserver.formats import Format
 from motorpool.modelserver.layout import NO_LAYOUTS, Layouts, parse_layouts
 from motorpool.modelserver.metrics import FAMILIES, OF_GRAPHS
@@ -139,55 +145,6 @@ MEANING = {
     "help": "print this and exit",
     "version": "print the version and exit",
 }
-
-
-WITHOUT_EFFECT = (
-    # What grpcio and Granian size by themselves.
-    "grpc_workers",
-    "grpc_max_threads",
-    # Debugging builds, and what was dropped.
-    "trace_path",
-    "verbose_response",
-    "stateful",
-    "idle_sequence_cleanup",
-    "max_sequence_number",
-    "low_latency_transformation",
-    "sequence_cleaner_poll_wait_minutes",
-    "custom_node_resources_cleaner_interval_seconds",
-    # What protects generative endpoints, of which there are none.
-    "allowed_local_media_path",
-    "allowed_media_domains",
-    "api_key_file",
-)
-"""Taken with a warning, so that a command line for OpenVINO Model Server works here."""
-
-SWITCHES_WITHOUT_EFFECT = (
-    "verbose_response",
-    "stateful",
-    "idle_sequence_cleanup",
-    "low_latency_transformation",
-)
-GENERATIVE = (
-    "pull",
-    "source_model",
-    "model_repository_path",
-    "gguf_filename",
-    "overwrite_models",
-    "weight-format",
-    "extra_quantization_params",
-    "list_models",
-    "configure",
-    "add_to_config",
-    "remove_from_config",
-)
-"""Refused by name: nothing here could do what they ask for."""
-
-ALIASES = {
-    "model_dir": "model_path",
-    "http_port": "rest_port",
-    "framework": "model_format",
-}
-"""What KServe's own servers call their flags -> OpenVINO Model Server's name."""
 
 
 def parse(argv: Sequence[str]) -> Settings:

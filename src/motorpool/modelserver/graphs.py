@@ -1,6 +1,7 @@
 """Where OpenVINO Model Server's pull has left a graph beside a model: it says how to serve it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 FILE = "graph.pbtxt"
@@ -9,7 +10,7 @@ FILE = "graph.pbtxt"
 def graph_directory(argv: Sequence[str]) -> Path | None:
     """Of the model that *argv* names last; None where that has no graph."""
     path = None
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in pairwise([*argv, ""]):
         name, separator, text = word.partition("=")
         if name in ("--model_path", "--model_dir"):
             path = Path(text if separator else following)

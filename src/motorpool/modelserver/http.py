@@ -171,6 +171,8 @@ class App:
             raise errors.NotReady
         if endpoint in (Endpoint.SERVER_LIVE, Endpoint.SERVER_READY):
             return Reply(self._health(endpoint))
+        if endpoint in (Endpoint.ALIVE, Endpoint.MODELS):
+            return Reply(self._as_kserve(endpoint))
         if endpoint is Endpoint.CONFIG:
             return Reply(self._config())
         if endpoint is Endpoint.METRICS:
@@ -181,16 +183,28 @@ class App:
 
     def _health(self, endpoint: Endpoint) -> bytes:
         """Nothing, as OpenVINO Model Server; of tables, what clients of KServe's servers read."""
-        if not any(each.serves_tables for each in self._catalog.models):
+        if not self._serves_tables():
             return b""
         return v2.encode_health("live" if endpoint is Endpoint.SERVER_LIVE else "ready")
 
+    def _serves_tables(self) -> bool:
+        return any(each.serves_tables for each in self._catalog.models)
+
+    def _as_kserve(self, endpoint: Endpoint) -> bytes:
+        """What OpenVINO Model Server does not have, and KServe's clients and probes ask for."""
+        if not self._serves_tables():
+            raise errors.UnknownAddress
+        if endpoint is Endpoint.ALIVE:
+            return v1.encode_alive()
+        return v1.encode_models([each.name for each in self._catalog.models])
+
     def _model_ready(self, route: Route) -> Reply:
-        version = self._catalog.model(route.model).version(route.version)
+        model = self._catalog.model(route.model)
+        version = model.version(route.version)
         if version.serving is None:
             raise errors.NotLoaded
         version.serving.metrics.rest.ready.successes.value += 1
-        return Reply()
+        return Reply(v1.encode_status(model.name) if model.serves_tables else b"")
 
     def _metadata(self, route: Route) -> Reply:
         model = self._catalog.model(route.model)

@@ -25,6 +25,9 @@ class Endpoint(Enum):
     CONFIG = auto()
     CONFIG_RELOAD = auto()
     METRICS = auto()
+    # Of KServe's own servers, whose place tables are served in.
+    ALIVE = auto()
+    MODELS = auto()
 
 
 class Route(NamedTuple):
@@ -40,6 +43,9 @@ _FIXED = {
     "/v1/config": Endpoint.CONFIG,
     "/v1/config/reload": Endpoint.CONFIG_RELOAD,
     "/metrics": Endpoint.METRICS,
+    "/": Endpoint.ALIVE,
+    "/v1/models": Endpoint.MODELS,
+    "/v2/models": Endpoint.MODELS,
 }
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,18}))?(/|/ready|/infer)?")
 _SUFFIX = {

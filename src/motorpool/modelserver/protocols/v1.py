@@ -76,6 +76,14 @@ def encode_status(name: str) -> bytes:
     return msgspec.json.encode({"name": name, "ready": True})
 
 
+def encode_alive() -> bytes:
+    return msgspec.json.encode({"status": "alive"})
+
+
+def encode_models(names: list[str]) -> bytes:
+    return msgspec.json.encode({"models": names})
+
+
 def _document(body: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(body)

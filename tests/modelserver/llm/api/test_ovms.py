@@ -384,6 +384,8 @@ def test_a_graph_of_something_else_is_refused_by_name(tmp_path):
 
 def test_a_model_without_a_graph_is_of_another_kind(tmp_path):
     assert graph_directory(["--model_name=m", "--model_path", str(tmp_path)]) is None
+    assert graph_directory(["--model_path"]) is None
+    assert graph_directory([]) is None
 
 
 async def test_what_is_served_is_told_as_of_a_graph(ovms):
