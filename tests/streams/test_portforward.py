@@ -70,3 +70,14 @@ def test_services_and_named_ports_are_resolved(platform):
     assert made.returncode == 0, made.stderr
     with forwarded(platform, "svc/web", ":80") as (port, _):
         assert asked(port, b"by service") == b"BY SERVICE"
+
+
+def test_the_port_of_a_headless_service_leads_to_its_target(platform):
+    """As KServe's Services are; kubectl then asks the Pod for the Service's own port."""
+    made = kubectl(
+        platform, "expose", "pod", "web", "--name=bare", "--port=81", "--target-port=http",
+        "--cluster-ip=None",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    with forwarded(platform, "svc/bare", ":81") as (port, _):
+        assert asked(port, b"by service") == b"BY SERVICE"

@@ -37,6 +37,14 @@ def test_a_pod_takes_what_is_piped_into_it(platform, any_kubectl):
     assert done.stdout.split()[:2] == [b"50000", b"done"], done
 
 
+def test_the_guides_image_for_requests_is_a_tool_of_this_machine(platform):
+    done = kubectl(
+        platform, "run", "ask", "--rm", "-i", "-q", "--restart=Never",
+        "--image=curlimages/curl:latest", "--", "curl", "--version",
+    )  # fmt: skip
+    assert done.stdout.startswith(b"curl "), done
+
+
 def test_clients_come_and_go_and_the_stdin_of_their_container_stays(platform):
     echo = container("main", "/bin/sh", "-c", "while read x; do echo got $x; done", stdin=True)
     apply(platform, pod("echo", echo))

@@ -127,7 +127,10 @@ class Agent:
             measure or functools.partial(measured, self._data_dir),
             self._registration.write_soon,
         )
-        self.streams = NodeStreams(self._data_dir, self._workers.get, context.clock)
+        services = context.informers(core.SERVICE)
+        self.streams = NodeStreams(
+            self._data_dir, self._workers.get, context.clock, services=services.list
+        )
         self._pods = context.informers(core.POD)
         self.usage = Usage(
             self._running, self._pods, node_name, context.clock, measured=self._podman.readings

@@ -118,7 +118,8 @@ AUTH_PROXY = LocalImage(
 )
 TOOLS = LocalImage(
     match=(
-        "busybox", "alpine", "debian", "ubuntu", "registry.access.redhat.com/ubi[89]/ubi*",
+        "busybox", "alpine", "debian", "ubuntu", "curlimages/curl",
+        "registry.access.redhat.com/ubi[89]/ubi*",
     ),
     args=("/bin/sh",),
     keep_command=True,

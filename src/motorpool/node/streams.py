@@ -1,18 +1,20 @@
 """What clients may ask of the containers of this machine: `PodStreams` over the Pods' workers.
 
 Rules: at most `SESSIONS_MAX` sessions per Pod. A command ends with its container; a connection to a
-port goes to the Pod's own address.
+port goes to the Pod's own address, at the port that a Service without an address means by it where
+nothing listens at that port itself.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 from motorpool.api.errors import InternalError, TooManyRequests
 from motorpool.api.meta import Object, name_of, uid_of
 from motorpool.api.streams import LogOptions, Pipe, Remote, Session, SessionOptions
 from motorpool.base.clock import Clock, now
+from motorpool.node.headless import target_port
 from motorpool.node.logs import NodeLogs
 from motorpool.node.seen import Run
 from motorpool.node.worker import PodWorker
@@ -23,10 +25,15 @@ ENDED_BY_CONTAINER = 137
 
 class NodeStreams:
     def __init__(
-        self, data_dir: Path, worker: Callable[[str], PodWorker | None], clock: Clock = now
+        self,
+        data_dir: Path,
+        worker: Callable[[str], PodWorker | None],
+        clock: Clock = now,
+        services: Callable[[], Iterable[Object]] = tuple,
     ) -> None:
         self._data_dir = data_dir
         self._worker = worker
+        self._services = services
         self._logs = NodeLogs(data_dir, self._is_running, clock)
         self._sessions: dict[str, set[tuple[str, asyncio.Future[None]]]] = {}
 
@@ -57,7 +64,13 @@ class NodeStreams:
         worker = self._worker(uid_of(pod))
         if worker is None:
             raise ConnectionRefusedError(f"pod {name_of(pod)} does not run")
-        return await worker.connect(port)
+        try:
+            return await worker.connect(port)
+        except ConnectionRefusedError:
+            behind = target_port(pod, port, self._services())
+            if behind in (None, port):
+                raise
+            return await worker.connect(behind)
 
     def container_ended(self, run: Run) -> None:
         """Ends the commands beside it."""
