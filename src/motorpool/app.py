@@ -327,10 +327,20 @@ def _provide_metrics(registry: "Registry", agent: "Agent") -> None:
 async def _install(context: "Context", options: Options) -> None:
     from motorpool import workloads
     from motorpool.controllers.servingruntime.install import install
+    from motorpool.node import localimages
+
+    def has_program(image: str) -> bool:
+        """Also where the program is not installed: its entry says what is missing."""
+        found = localimages.find(image, localimages.SHIPPED, lambda module: True)
+        return options.engine != "podman" and found is not None
 
     await workloads.install(context.client)
-    namespace = context.settings.namespace
-    await install(context.client, namespace, cluster_runtimes=options.cluster_runtimes)
+    await install(
+        context.client,
+        context.settings.namespace,
+        cluster_runtimes=options.cluster_runtimes,
+        has_program=has_program,
+    )
 
 
 def _controllers(

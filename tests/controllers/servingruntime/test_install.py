@@ -121,3 +121,19 @@ async def test_what_ships_is_restored_and_what_users_added_stays():
     assert json.loads(after["data"]["deploy"]) == {"defaultDeploymentMode": "RawDeployment"}
     assert after["data"]["mine"] == "{}"
     assert after["metadata"]["labels"] == {"mine": "1"}
+
+
+async def test_a_placeholder_without_a_program_gives_way_to_its_image():
+    client = MemoryClient()
+    await install(
+        client, NAMESPACE, cluster_runtimes=True, has_program=lambda image: image == "ovms-image"
+    )
+    images = {
+        key.name: container["image"]
+        for (kind, key), obj in client.objects.items()
+        if kind == serving.CLUSTER_SERVING_RUNTIME
+        for container in obj["spec"]["containers"]
+    }
+    assert images["kserve-ovms"] == "ovms-image"
+    assert images["vllm-cuda-runtime"].startswith("quay.io/modh/vllm@sha256:")
+    assert images["kserve-sklearnserver"] == "kserve/sklearnserver:latest"

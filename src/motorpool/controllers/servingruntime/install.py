@@ -5,16 +5,17 @@ is written where nothing differs.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import yaml
 
 from motorpool.api import core, serving
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object, sorted_by_name
+from motorpool.api.meta import Object, at, sorted_by_name
 from motorpool.client import Client
 from motorpool.controllers.servingruntime.configuration import config_map
+from motorpool.controllers.servingruntime.release import IMAGES
 
 FIELD_MANAGER = "motorpool-install"
 CLUSTER_WIDE = ("kserve-lgbserver", "kserve-pmmlserver", "kserve-sklearnserver", "kserve-xgbserver")
@@ -22,16 +23,38 @@ CLUSTER_WIDE = ("kserve-lgbserver", "kserve-pmmlserver", "kserve-sklearnserver",
 serves its formats. More of it would be selected for models that the seven serve."""
 
 
-async def install(client: Client, namespace: str, *, cluster_runtimes: bool) -> None:
+async def install(
+    client: Client,
+    namespace: str,
+    *,
+    cluster_runtimes: bool,
+    has_program: Callable[[str], bool] = lambda image: True,
+) -> None:
     """Makes *namespace* hold the configuration and the runtimes that ship with the platform.
 
     With *cluster_runtimes* every namespace can use the runtimes; without, they must be copied into
-    the namespace that uses them, as on MicroShift. Nothing is deleted.
+    the namespace that uses them, as on MicroShift. Nothing is deleted. A placeholder for which this
+    machine has no program (*has_program*) gives way to the image that it stands for: whatever runs
+    that image has to pull it.
     """
-    objects = shipped_objects(namespace, cluster_runtimes=cluster_runtimes)
+    objects = [
+        (kind, _pullable(obj, has_program))
+        for kind, obj in shipped_objects(namespace, cluster_runtimes=cluster_runtimes)
+    ]
     first, *others = objects
     await client.apply(first[0], first[1], manager=FIELD_MANAGER)
     await asyncio.gather(*(client.apply(kind, obj, manager=FIELD_MANAGER) for kind, obj in others))
+
+
+def _pullable(obj: Object, has_program: Callable[[str], bool]) -> Object:
+    containers = at(obj, "spec", "containers", default=())
+    if all(c["image"] not in IMAGES or has_program(c["image"]) for c in containers):
+        return obj
+    resolved = [
+        c if has_program(c["image"]) else {**c, "image": IMAGES.get(c["image"], c["image"])}
+        for c in containers
+    ]
+    return {**obj, "spec": {**obj["spec"], "containers": resolved}}
 
 
 def shipped_objects(namespace: str, *, cluster_runtimes: bool) -> list[tuple[Kind, Object]]:
