@@ -7,8 +7,11 @@ import threading
 class Load:
     """One client that asks and asks, on connections of its own; keeps what failed."""
 
-    def __init__(self, port, host, path):
+    def __init__(self, port, host, path, *, context=None, token=""):
+        """*context*: of TLS; without it the requests are plain."""
         self.port, self.host, self.path = port, host, path
+        self.context = context
+        self.headers = {"Host": host, **({"Authorization": f"Bearer {token}"} if token else {})}
         self.answered = 0
         self.failures = []
         self._end = threading.Event()
@@ -24,10 +27,10 @@ class Load:
 
     def _run(self):
         while not self._end.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection = self._connection()
             try:
                 for _ in range(50):
-                    connection.request("GET", self.path, headers={"Host": self.host})
+                    connection.request("GET", self.path, headers=self.headers)
                     response = connection.getresponse()
                     response.read()
                     if response.status == 200:
@@ -38,3 +41,8 @@ class Load:
                 self.failures.append(repr(error))
             finally:
                 connection.close()
+
+    def _connection(self):
+        if self.context is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self.context)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import DIGITS
+from tests.load import Load
 from tests.platform import eventually, running
 from tests.programs import program
 
@@ -228,6 +229,38 @@ def envoys_of_pods(platform):
             if "/_bin/envoy" in words.read():
                 found.append(pid)
     return found
+
+
+def test_pods_that_come_and_go_cost_no_permitted_caller_a_request(platform):
+    context = ssl.create_default_context(cafile=str(platform.data_dir / "pki" / "ca.crt"))
+    context.check_hostname = False
+    port = int(platform.endpoints["https"].rsplit(":", 1)[1])
+    friend = token(platform, "friend")
+    assert eventually(lambda: status(platform, friend) == 200, deadline_s=CACHE_S)
+    scale(platform, 2)
+    with Load(port, HOST, "/v2/models/digits/ready", context=context, token=friend) as load:
+        deployment = "deployment/digits-predictor"
+        platform.kubectl("rollout", "restart", deployment)
+        platform.kubectl("rollout", "status", deployment, "--timeout=60s")
+        (pid, _) = envoys_of_pods(platform)[:2]
+        os.kill(pid, 9)
+        answered = load.answered
+        eventually(lambda: load.answered > answered + 200)
+        eventually(lambda: len(envoys_of_pods(platform)) == 2)
+    assert load.failures == []
+    scale(platform, 1)
+
+
+def scale(platform, replicas):
+    change = {"spec": {"predictor": {"minReplicas": replicas, "maxReplicas": replicas}}}
+    platform.kubectl("patch", "isvc", "digits", "--type=merge", "-p", json.dumps(change))
+
+    def ready():
+        pods = platform.kubectl_json("get", "pods", "-l", "app=isvc.digits-predictor")["items"]
+        states = [each["status"].get("containerStatuses") or [] for each in pods]
+        return len(pods) == replicas and all(s and all(c["ready"] for c in s) for s in states)
+
+    eventually(ready, deadline_s=60)
 
 
 def test_the_certificate_is_the_service_s_own_and_the_platform_s_authority_signs_it(platform):

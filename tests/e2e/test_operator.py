@@ -67,6 +67,11 @@ def test_an_operator_makes_services_true_and_another_takes_over(platform, digits
     refused = platform.kubectl("auth", "can-i", "delete", "pods", "--as", account, check=False)
     assert refused.split()[-1] == "no", "it has few rights, and these are enough"
     digits(platform)
+    platform.kubectl("annotate", "isvc", "digits", "security.opendatahub.io/enable-auth=true")
+    platform.kubectl("wait", "--for=create", "secret/digits-predictor-serving-cert")
+    bindings = ("get", "clusterrolebinding", "-o", "name")
+    eventually(lambda: "default-default-auth-delegator" in platform.kubectl(*bindings))
+    platform.kubectl("rollout", "status", "deployment/digits-predictor", "--timeout=60s")
 
     first.send_signal(signal.SIGTERM)
     assert first.wait(60) == 0, log.read_text()
