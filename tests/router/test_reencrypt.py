@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from datetime import UTC, datetime
 
+import grpc
 import pytest
 
 from motorpool.base.certificates import Authority
@@ -89,3 +90,35 @@ async def test_a_user_s_own_authority_vouches_for_any_name(tmp_path):
         ),
     ):
         await fetch_until(router.http_port, HOST, status_is(200))
+
+
+async def test_grpc_passes_as_it_comes(tmp_path):
+    async def echo(value, _):
+        return value
+
+    handler = grpc.method_handlers_generic_handler(
+        "test.Echo", {"Once": grpc.unary_unary_rpc_method_handler(echo)}
+    )
+    issued = PLATFORM.issue(["iris.n.svc"], datetime.now(UTC))
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler,))
+    credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)])
+    port = server.add_secure_port(f"{ADDRESS}:0", credentials)
+    await server.start()
+    try:
+        async with routing(tmp_path, *objects(port), authority=PLATFORM.certificate.decode()) as (
+            router,
+            _,
+        ):
+            options = [("grpc.default_authority", HOST)]
+            address = f"127.0.0.1:{router.http_port}"
+            async with grpc.aio.insecure_channel(address, options=options) as channel:
+                call = channel.unary_unary("/test.Echo/Once")
+                async with asyncio.timeout(20):
+                    while True:  # until the router has its table
+                        with contextlib.suppress(grpc.aio.AioRpcError):
+                            assert await call(b"x" * 100_000) == b"x" * 100_000
+                            break
+                        await asyncio.sleep(0.02)
+    finally:
+        await server.stop(None)

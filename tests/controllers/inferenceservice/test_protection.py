@@ -226,3 +226,34 @@ async def test_a_binding_that_is_deleted_comes_back():
         await client.delete(rbac.CLUSTER_ROLE_BINDING, "", name)
         assert ObjectKey("", name) not in bindings(client)
         await until(lambda: name in bindings(client))
+
+
+async def test_two_accounts_whose_bindings_would_have_one_name_have_one_each():
+    first, second = protected("a", serviceAccountName="x-y"), protected("b", serviceAccountName="y")
+    second["metadata"]["namespace"] = f"{NAMESPACE}-x"
+    client = MemoryClient(first, second)
+    async with delegating(client):
+        await until(lambda: len(bindings(client)) == 2)
+        subjects = [
+            (s["namespace"], s["name"]) for found in bindings(client).values() for s in found
+        ]
+        assert sorted(subjects) == [(NAMESPACE, "x-y"), (f"{NAMESPACE}-x", "y")]
+        for kind, key in list(client.objects):
+            if kind == rbac.CLUSTER_ROLE_BINDING:
+                assert key.name.startswith(f"{NAMESPACE}-x-y-auth-delegator")
+
+
+async def test_a_binding_that_somebody_else_made_and_that_does_is_left_as_it_is():
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": NAMESPACE}
+    theirs = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"{NAMESPACE}-default-auth-delegator"},
+        "roleRef": {"kind": "ClusterRole", "name": "system:auth-delegator"},
+        "subjects": [subject],
+    }  # fmt: skip
+    client = MemoryClient(protected(), protected("own", serviceAccountName="own"), theirs)
+    async with delegating(client):
+        await until(lambda: len(bindings(client)) == 2)
+        assert "labels" not in client.kept(
+            rbac.CLUSTER_ROLE_BINDING, "", f"{NAMESPACE}-default-auth-delegator"
+        )["metadata"]  # fmt: skip

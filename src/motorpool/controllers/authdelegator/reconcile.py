@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from motorpool.api import rbac, serving
 from motorpool.api.errors import NotFound
-from motorpool.api.meta import Object, ObjectKey, labels_of, name_of, namespace_of
-from motorpool.controllers.authdelegator.desired import NAMESPACE_LABEL, bindings, is_ours
+from motorpool.api.meta import ObjectKey, labels_of, name_of, namespace_of
+from motorpool.controllers.authdelegator.desired import NAMESPACE_LABEL, bindings, holds, is_ours
 from motorpool.loop.informer import Change
 from motorpool.loop.runner import Context, Controller
 
@@ -27,28 +27,20 @@ class _Reconciler:
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         namespace = key.name
-        wanted = {name_of(b): b for b in bindings(namespace, self.isvcs.list(namespace))}
-        present = {
-            name_of(b): b
-            for b in self.bindings.list()
-            if labels_of(b).get(NAMESPACE_LABEL) == namespace
-        }
-        for name, binding in wanted.items():
-            there = present.pop(name, None)
-            if there is None or not _holds(there, binding):
+        present = {name_of(binding): binding for binding in self.bindings.list()}
+        wanted = bindings(namespace, self.isvcs.list(namespace), present)
+        for binding in wanted:
+            there = present.pop(name_of(binding), None)
+            if there is None or not holds(there, binding):
                 kind = rbac.CLUSTER_ROLE_BINDING
                 await self._client.apply(kind, binding, manager=FIELD_MANAGER)
         for name, surplus in present.items():
+            if labels_of(surplus).get(NAMESPACE_LABEL) != namespace:
+                continue
             with contextlib.suppress(NotFound):
                 uid = surplus["metadata"]["uid"]
                 await self._client.delete(rbac.CLUSTER_ROLE_BINDING, "", name, uid=uid)
         return None
-
-
-def _holds(there: Object, wanted: Object) -> bool:
-    has = [{k: v for k, v in s.items() if k != "apiGroup" or v}
-           for s in there.get("subjects") or ()]  # fmt: skip
-    return all(subject in has for subject in wanted["subjects"])
 
 
 def _namespace_of(change: Change) -> Iterable[ObjectKey]:
@@ -56,5 +48,5 @@ def _namespace_of(change: Change) -> Iterable[ObjectKey]:
 
 
 def _named_namespace(change: Change) -> Iterable[ObjectKey]:
-    found = change.object
-    return (ObjectKey("", labels_of(found)[NAMESPACE_LABEL]),) if is_ours(found) else ()
+    found = [obj for obj in (change.old, change.new) if obj is not None and is_ours(obj)]
+    return dict.fromkeys(ObjectKey("", labels_of(obj)[NAMESPACE_LABEL]) for obj in found)
