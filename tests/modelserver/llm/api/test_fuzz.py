@@ -7,6 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.modelserver.llm.api.program import started
+from tests.modelserver.llm.checkpoints import make_checkpoint
+
 pytestmark = pytest.mark.slow
 
 FIELDS = [
@@ -78,10 +81,80 @@ def test_any_field_of_any_type_is_answered(program, more):
     check(*answered(program.port, "/v1/completions", json.dumps(text)))
 
 
+RESPONSE_FIELDS = [
+    "background", "chat_template_kwargs", "conversation", "include", "input", "instructions",
+    "max_output_tokens", "metadata", "min_p", "parallel_tool_calls", "previous_response_id",
+    "priority", "prompt", "reasoning", "request_id", "seed", "service_tier", "stop", "store",
+    "stream", "temperature", "text", "tool_choice", "tools", "top_k", "top_logprobs", "top_p",
+    "truncation", "user",
+]  # fmt: skip
+ITEMS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["message", "function_call", "function_call_output", "x"])},
+        optional={
+            "role": VALUES,
+            "content": VALUES,
+            "call_id": VALUES,
+            "name": VALUES,
+            "arguments": VALUES,
+            "output": VALUES,
+        },
+    ),
+    max_size=3,
+)
+
+
+@bounded
+@given(
+    more=st.dictionaries(st.sampled_from(RESPONSE_FIELDS), VALUES, max_size=4),
+    items=st.none() | ITEMS,
+)
+def test_any_response_that_is_asked_for_is_answered(program, more, items):
+    asked = {"input": "x" if items is None else items, "max_output_tokens": 2} | more
+
+    status, body = answered(program.port, "/v1/responses", json.dumps(asked))
+
+    assert status in (200, 400, 404), body
+    if body.startswith(b"event: response.created"):
+        assert b"event: response.completed" in body or b'data: {"error"' in body
+    else:
+        assert json.loads(body)["object"] == ("response" if status == 200 else "error")
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory):
+    checkpoint = make_checkpoint(tmp_path_factory.mktemp("embedder") / "model", "bert")
+    with started(checkpoint, log=tmp_path_factory.mktemp("log") / "log") as running:
+        yield running
+
+
+@bounded
+@given(
+    path=st.sampled_from(["/v1/embeddings", "/pooling", "/score", "/rerank"]),
+    more=st.dictionaries(
+        st.sampled_from(
+            ["input", "text_1", "text_2", "query", "documents", "top_n", "encoding_format",
+             "truncate_prompt_tokens", "dimensions", "messages", "add_special_tokens"]
+        ),
+        VALUES,
+        max_size=4,
+    ),
+)  # fmt: skip
+def test_any_texts_are_compared_or_refused(embedder, path, more):
+    asked = {"input": "x", "text_1": "a", "text_2": ["b", ""], "query": "a", "documents": ["b"]}
+
+    status, body = answered(embedder.port, path, json.dumps(asked | more))
+
+    assert status in (200, 400), body
+    assert embedder.process.poll() is None
+
+
 @bounded
 @given(body=st.binary(max_size=40) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_answered(program, body):
-    for path in ("/v1/chat/completions", "/tokenize", "/detokenize", "/v1/embeddings"):
+    for path in (
+        "/v1/chat/completions", "/tokenize", "/detokenize", "/v1/embeddings", "/v1/responses",
+    ):  # fmt: skip
         status, _ = answered(program.port, path, body)
         assert status in (400, 404) or (status == 200 and path == "/tokenize")
 
