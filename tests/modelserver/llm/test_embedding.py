@@ -1,6 +1,7 @@
 """Embedding checkpoints: their vectors are those of the program that defines the architecture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,38 @@ def test_the_length_is_what_the_files_allow(tmp_path: Path) -> None:
     prepared = prepare(checkpoint, OPTIONS, None, 0)
     prepared.close()
     assert prepared.max_model_len == 128
+
+
+@pytest.mark.slow
+def test_the_command_line_may_choose_the_pooling(prompts: list[list[int]], tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "model", "bert", dtype="f32")
+    make_pooling(checkpoint, "mean_tokens")
+    options = replace(OPTIONS, pooling="cls", normalize=False)
+    prepared = prepare(checkpoint, options, None, 0)
+    vectors = prepared.embedding("CPU", EXACT)(prompts)
+    prepared.close()
+    expected = [expected_vector(checkpoint, prompt, "cls_token", False) for prompt in prompts]
+    np.testing.assert_allclose(vectors, expected, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_writes_may_be_asked_for_vectors(
+    prompts: list[list[int]], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "model", "qwen3", dtype="f32")
+    prepared = prepare(checkpoint, replace(OPTIONS, embeds=True), None, 0)
+    vectors = prepared.embedding("CPU", EXACT)(prompts)
+    prepared.close()
+    assert prepared.task == "embed"
+    expected = [expected_vector(checkpoint, prompt, "lasttoken", True) for prompt in prompts]
+    np.testing.assert_allclose(vectors, expected, atol=2e-4)
+
+
+def test_a_pooling_makes_no_vectors_of_what_writes(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "model", "qwen3")
+    prepared = prepare(checkpoint, replace(OPTIONS, pooling="mean"), None, 0)
+    prepared.close()
+    assert prepared.task == "generate"
 
 
 def test_an_unknown_pooling_is_refused_by_name(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def nothing(exported: Path) -> None:
         (without_weights, {}, "has openvino_model.xml without openvino_model.bin; is it whole"),
         (without_memory, {}, "export it for text-generation-with-past"),
         (of_images, {}, "a model of images and text, which is not served"),
+        (nothing, {"embeds": True}, "embeddings are made of safetensors"),
         (nothing, {"quantization": "int8"}, "--quantization int8 is for safetensors"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 FinishReason = Literal["stop", "length", "abort", "error"]
 Quantization = Literal["none", "int8", "int4"]
 Precision = Literal["auto", "bf16", "f16", "f32"]
+PoolingWay = Literal["cls", "mean", "last"]
 Task = Literal["generate", "embed", "score"]
 """What a checkpoint is for: to write, to make vectors of texts, or to say how well two match."""
 
@@ -35,6 +36,9 @@ class CheckpointOptions:
     quantization: Quantization = "none"  # of the weights of a plain checkpoint, while loading
     max_model_len: int | None = None  # tokens; longrope and windows depend on what is served
     overrides: tuple[tuple[str, Any], ...] = ()  # fields of config.json, from --hf-overrides
+    embeds: bool = False  # also a checkpoint that writes; by its last token unless told otherwise
+    pooling: PoolingWay | None = None  # of one that embeds; None: as its files say
+    normalize: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

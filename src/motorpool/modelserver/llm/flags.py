@@ -18,7 +18,7 @@ from motorpool.modelserver.llm import flagtable, without_effect
 from motorpool.modelserver.llm.api.errors import Generation
 from motorpool.modelserver.llm.api.reasoning import PARSERS as REASONING_PARSERS
 from motorpool.modelserver.llm.api.tools.registry import PARSERS as TOOL_PARSERS
-from motorpool.modelserver.llm.contract import Precision, Quantization
+from motorpool.modelserver.llm.contract import PoolingWay, Precision, Quantization
 from motorpool.modelserver.llm.flagtable import KvPrecision
 
 PROGRAM = "motorpool-llm"
@@ -85,6 +85,9 @@ class Settings:
     precision: Precision = "auto"
     quantization: Quantization = "none"
     hf_overrides: Mapping[str, Any] = field(default_factory=dict)
+    embeds: bool = False
+    pooling: PoolingWay | None = None
+    normalize: bool | None = None
     max_model_len: int | None = None
     max_num_seqs: int = 256
     max_num_batched_tokens: int | None = None
@@ -266,6 +269,8 @@ def _settings(given: dict[str, Any], environment: Mapping[str, str]) -> Settings
         quantization=cast(
             Quantization, quantization if quantization in OWN_QUANTIZATIONS else "none"
         ),
+        hf_overrides={**_rope(given), **given.get("hf_overrides", {})},
+        **_pooling(given),
         kv_cache_bytes=given.get("kv_cache_memory_bytes") or _kv_space(environment),
         kv_cache_precision=given.get("kv_cache_dtype", "auto"),
         prefix_caching=given.get("enable_prefix_caching", True),
@@ -281,9 +286,31 @@ _AS_THEY_ARE = (
     "exclude_tools_when_tool_choice_none", "return_tokens_as_token_ids",
     "enable_prompt_tokens_details", "enable_force_include_usage", "enable_request_id_headers",
     "disable_log_stats", "generation_config", "override_generation_config", "max_model_len",
-    "hf_overrides",
     "max_num_seqs", "max_num_batched_tokens", "threads", "seed",
 )  # fmt: skip
+
+
+def _rope(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("rope_scaling", "rope_theta") if name in given}
+
+
+_EMBEDS = (("task", ("embed", "embedding")), ("runner", ("pooling",)), ("convert", ("embed",)))
+
+
+def _pooling(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises UsageError."""
+    config = {**given.get("override_pooler_config", {}), **given.get("pooler_config", {})}
+    kind, normalize = config.get("pooling_type"), config.get("normalize")
+    if kind is not None and kind not in flagtable.POOLING_TYPES:
+        known = ", ".join(flagtable.POOLING_TYPES)
+        raise UsageError(f"--pooler-config: pooling_type {kind!r} is not served, {known} are")
+    if normalize is not None and not isinstance(normalize, bool):
+        raise UsageError("--pooler-config: normalize should be true or false")
+    return {
+        "embeds": any(given.get(name) in values for name, values in _EMBEDS),
+        "pooling": flagtable.POOLING_TYPES[kind] if kind else None,
+        "normalize": normalize,
+    }
 
 
 def _check(given: Mapping[str, Any]) -> None:

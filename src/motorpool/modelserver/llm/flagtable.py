@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from motorpool.modelserver.llm.api.reasoning import PARSERS as REASONING_PARSERS
 from motorpool.modelserver.llm.api.tools.registry import PARSERS as TOOL_PARSERS
-from motorpool.modelserver.llm.contract import Precision
+from motorpool.modelserver.llm.contract import PoolingWay, Precision
 
 KvPrecision = Literal["auto", "u8", "f16", "bf16", "f32"]
 
+POOLING_TYPES: dict[str, PoolingWay] = {"CLS": "cls", "MEAN": "mean", "LAST": "last"}
 DEFAULT_PORT = 8000
 DTYPES: dict[str, Precision] = {
     "auto": "auto",
@@ -52,6 +53,12 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", text):
+        raise argparse.ArgumentTypeError(f"should be a number: {text!r}")
+    return float(text)
 
 
 def _seconds(text: str) -> float:
@@ -125,6 +132,13 @@ VALUES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("override-generation-config", _object, "JSON object of defaults of sampling"),
     ("dtype", _choice(*DTYPES), "type that the engine computes in (auto)"),
     ("quantization", str, "int8 or int4: of the weights of a plain checkpoint, while loading"),
+    ("task", str, "embed: vectors of texts; others are what the checkpoint is for (auto)"),
+    ("runner", str, "pooling: vectors of texts (auto)"),
+    ("convert", str, "embed: vectors of texts (auto)"),
+    ("pooler-config", _object, 'of vectors: {"pooling_type": "CLS", "normalize": false}'),
+    ("override-pooler-config", _object, "the same"),
+    ("rope-scaling", _object, "JSON object in place of config.json's rope_scaling"),
+    ("rope-theta", _number, "number in place of config.json's rope_theta"),
     ("hf-overrides", _object, "JSON object of fields in place of config.json's"),
     ("max-model-len", _length, "most tokens of prompt and answer; 4k, 1M (of the checkpoint)"),
     ("max-num-seqs", _integer(1, 65_536), "most answers at a time (256)"),

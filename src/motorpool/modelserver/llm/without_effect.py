@@ -28,7 +28,7 @@ SWITCHES = (
 VALUES = (
     "additional-config", "all2all-backend", "allowed-local-media-path", "allowed-media-domains",
     "api-server-count", "attention-backend", "attention-config", "block-size", "code-revision",
-    "collect-detailed-traces", "compilation-config", "config-format", "convert",
+    "collect-detailed-traces", "compilation-config", "config-format",
     "cp-kv-cache-interleave-size", "cpu-offload-gb", "cuda-graph-sizes",
     "cudagraph-capture-sizes", "data-parallel-address", "data-parallel-backend",
     "data-parallel-rank", "data-parallel-rpc-port", "data-parallel-size",
@@ -54,15 +54,15 @@ VALUES = (
     "model-loader-extra-config", "moe-backend", "nnodes", "node-rank", "num-gpu-blocks-override",
     "num-lookahead-slots", "num-redundant-experts", "num-scheduler-steps",
     "numa-bind-cpus", "numa-bind-nodes", "optimization-level", "otlp-traces-endpoint",
-    "override-attention-dtype", "override-neuron-config", "override-pooler-config",
-    "performance-mode", "pipeline-parallel-size", "pooler-config", "preemption-mode",
+    "override-attention-dtype", "override-neuron-config",
+    "performance-mode", "pipeline-parallel-size", "preemption-mode",
     "prefill-context-parallel-size", "prefix-caching-hash-algo", "profiler-config",
     "pt-load-map-location", "qlora-adapter-name-or-path", "reasoning-config",
-    "reasoning-parser-plugin", "revision", "rope-scaling", "rope-theta", "runner",
+    "reasoning-parser-plugin", "revision",
     "safetensors-load-strategy", "scheduler-cls", "scheduler-delay-factor", "scheduling-policy",
     "show-hidden-metrics-for-version", "speculative-config", "ssl-ca-certs",
     "ssl-cert-reqs", "ssl-ciphers", "sse-keep-alive-interval", "stream-interval",
-    "structured-outputs-config", "swap-space", "task", "tensor-parallel-size",
+    "structured-outputs-config", "swap-space", "tensor-parallel-size",
     "tokenizer-mode", "tokenizer-pool-extra-config", "tokenizer-pool-size",
     "tokenizer-pool-type", "tokenizer-revision", "tool-parser-plugin", "tool-server",
     "video-pruning-rate", "weight-transfer-config", "worker-cls", "worker-extension-cls",
@@ -98,7 +98,7 @@ SHORT = {
 }
 
 QUIET = frozenset(
-    {"trust-remote-code", "load-format", "task", "runner", "convert", "download-dir", "device",
+    {"trust-remote-code", "load-format", "download-dir", "device",
      "disable-log-requests", "enable-log-requests", "max-log-len", "max-logprobs",
      "disable-fastapi-docs", "disable-uvicorn-access-log", "enable-chunked-prefill",
      "tokenizer-mode", "use-tqdm-on-load"}

@@ -82,6 +82,27 @@ def test_what_means_nothing_on_a_cpu_is_named():
     )
 
 
+@pytest.mark.parametrize(
+    "words", [["--runner", "pooling"], ["--task=embed"], ["--task=embedding"], ["--convert=embed"]]
+)
+def test_vectors_may_be_asked_for(words):
+    settings = parse(["/m", *words, '--pooler-config={"pooling_type": "CLS", "normalize": false}'])
+
+    assert (settings.embeds, settings.pooling, settings.normalize) == (True, "cls", False)
+    assert not parse(["/m", "--runner=auto", "--task=generate"]).embeds
+
+
+def test_positions_may_be_turned_as_the_command_line_says():
+    scaling = '{"rope_type": "linear", "factor": 2.0}'
+
+    settings = parse(["/m", "--rope-scaling", scaling, "--rope-theta", "500000"])
+
+    assert settings.hf_overrides == {
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+        "rope_theta": 500_000.0,
+    }
+
+
 def test_a_file_comes_before_the_words():
     text = "port: 1\nmax-model-len: 4k\nserved_model_name: [a, b]\nenforce-eager: true\n"
 
@@ -110,6 +131,12 @@ def test_the_environment_may_hold_the_key_and_the_cache():
         (["/m", "--max-model-len", "4x"], "argument --max-model-len: invalid length: '4x'"),
         (["/m", "--lora-modules", "a=b"], "--lora-modules: adapters are not served"),
         (["/m", "--config", "/nope"], "--config /nope: "),
+        (
+            ["/m", "--pooler-config", '{"pooling_type": "STEP"}'],
+            "--pooler-config: pooling_type 'STEP' is not served, CLS, MEAN, LAST are",
+        ),
+        (["/m", "--pooler-config.normalize=1"], "normalize should be true or false"),
+        (["/m", "--rope-theta=x"], "argument --rope-theta: should be a number: 'x'"),
     ],
 )
 def test_a_wrong_command_line_is_refused(words, text):

@@ -195,13 +195,25 @@ def test_a_wrong_command_line_is_refused(words, text):
 
 
 def test_the_engine_gets_what_the_command_line_says():
-    words = ["--cache_size", "2", "--max_num_seqs=8", "--tool_parser=hermes3", "--pooling=CLS"]
+    words = ["--cache_size", "2", "--max_num_seqs=8", "--tool_parser=hermes3", "--truncate=true"]
 
     settings = parse([*SERVER, "--model_path=/m", *words]).model
 
     assert settings.kv_cache_bytes == 2 * 2**30
     assert (settings.max_num_seqs, settings.tool_call_parser) == (8, "hermes")
-    assert settings.without_effect == ("pooling",)
+    assert settings.without_effect == ("truncate",)
+
+
+def test_the_pooling_of_vectors_is_the_command_lines():
+    words = ["--model_name=m", "--rest_port=1", "--model_path=/m", "--task=embeddings"]
+
+    chosen = parse([*words, "--pooling=CLS", "--normalize=false"]).model
+    left = parse(words).model
+
+    assert (chosen.embeds, chosen.pooling, chosen.normalize) == (True, "cls", False)
+    assert (left.pooling, left.normalize) == (None, None)
+    with pytest.raises(UsageError, match="--pooling=MAX: should be one of CLS, MEAN, LAST"):
+        parse([*words, "--pooling=MAX"])
 
 
 @pytest.mark.slow

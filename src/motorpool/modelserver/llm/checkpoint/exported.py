@@ -33,6 +33,8 @@ def check(checkpoint: Path, options: CheckpointOptions) -> None:
             f"--quantization {options.quantization} is for safetensors: the weights of {GRAPH} "
             "have the bits that they were exported with"
         )
+    if options.embeds:
+        raise CheckpointError(f"{GRAPH} is for text: embeddings are made of safetensors")
     try:
         text = (checkpoint / GRAPH).read_bytes()
     except OSError as error:

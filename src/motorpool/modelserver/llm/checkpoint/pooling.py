@@ -3,32 +3,43 @@
 `modules.json` names the steps: the model, a pooling, and maybe a normalisation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from motorpool.modelserver.llm.checkpoint.files import read_json, read_json_list
 from motorpool.modelserver.llm.checkpoint.graph import Value
 from motorpool.modelserver.llm.checkpoint.network import Network
-from motorpool.modelserver.llm.contract import CheckpointError
+from motorpool.modelserver.llm.contract import CheckpointError, CheckpointOptions, PoolingWay
 
-Way = Literal["cls", "mean", "last"]
-
-_MODES: dict[str, Way] = {
+_MODES: dict[str, PoolingWay] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
-_NAMES: dict[str, Way] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+_NAMES: dict[str, PoolingWay] = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
 
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    way: Way
+    way: PoolingWay
     normalize: bool
     max_tokens: int | None  # of a text, where the files say so
+
+
+def chosen_pooling(
+    checkpoint: Path, options: CheckpointOptions, *, encoder: bool
+) -> Pooling | None:
+    """As the files say, but for what *options* says; None for a checkpoint that generates."""
+    found = read_pooling(checkpoint, encoder=encoder)
+    if found is None:
+        if not options.embeds:
+            return None
+        found = Pooling("last", normalize=True, max_tokens=None)
+    normalize = found.normalize if options.normalize is None else options.normalize
+    return replace(found, way=options.pooling or found.way, normalize=normalize)
 
 
 def read_pooling(checkpoint: Path, *, encoder: bool) -> Pooling | None:
@@ -36,7 +47,7 @@ def read_pooling(checkpoint: Path, *, encoder: bool) -> Pooling | None:
     modules = checkpoint / "modules.json"
     if not modules.is_file():
         return Pooling("mean", normalize=True, max_tokens=None) if encoder else None
-    way: Way | None = None
+    way: PoolingWay | None = None
     normalize = False
     for module in read_json_list(modules):
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
@@ -54,7 +65,7 @@ def read_pooling(checkpoint: Path, *, encoder: bool) -> Pooling | None:
     return Pooling(way, normalize, _max_tokens(checkpoint))
 
 
-def _way(settings: dict[str, Any]) -> Way:
+def _way(settings: dict[str, Any]) -> PoolingWay:
     if settings.get("pooling_mode") in _NAMES:
         return _NAMES[settings["pooling_mode"]]
     chosen = [

@@ -26,7 +26,7 @@ from motorpool.modelserver.llm.checkpoint.graph import Graph
 from motorpool.modelserver.llm.checkpoint.identity import graph_key
 from motorpool.modelserver.llm.checkpoint.network import Network
 from motorpool.modelserver.llm.checkpoint.pages import letting_go
-from motorpool.modelserver.llm.checkpoint.pooling import Pooling, pool, read_pooling
+from motorpool.modelserver.llm.checkpoint.pooling import Pooling, chosen_pooling, pool
 from motorpool.modelserver.llm.checkpoint.precision import cpu_flags, hint
 from motorpool.modelserver.llm.checkpoint.schemes import check_quantization
 from motorpool.modelserver.llm.checkpoint.scoring import Scoring, kinds, read_scoring, score
@@ -208,7 +208,7 @@ def _read(checkpoint: Path, options: CheckpointOptions) -> _Files:
     config = read_config({**text_part(raw), **dict(options.overrides)})
     scoring = read_scoring(checkpoint, config)
     is_encoder = config.architecture in ENCODERS
-    pooling = None if scoring else read_pooling(checkpoint, encoder=is_encoder)
+    pooling = None if scoring else chosen_pooling(checkpoint, options, encoder=is_encoder)
     path = checkpoint / "generation_config.json"
     generation = read_json(path) if path.is_file() else {}
     tensors, ends = read_tensors(checkpoint), eos_token_ids(generation, config)

@@ -3,7 +3,7 @@
 The server's own flags are read by `modelserver.flags`; here are those of the task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -11,7 +11,8 @@ from typing import Literal, cast
 from motorpool.modelserver import flags as server
 from motorpool.modelserver.flags import UsageError
 from motorpool.modelserver.llm import flags as vllm
-from motorpool.modelserver.llm.flagtable import KvPrecision
+from motorpool.modelserver.llm.contract import PoolingWay
+from motorpool.modelserver.llm.flagtable import POOLING_TYPES, KvPrecision
 from motorpool.modelserver.llm.ovms.graphfile import with_graph
 
 Task = Literal["text_generation", "embeddings", "rerank"]
@@ -27,16 +28,18 @@ TOOL_PARSERS = {
     "granite": "granite",
 }
 REASONING_PARSERS = {"": "", "none": "", "qwen3": "qwen3"}
+POOLINGS: dict[str, PoolingWay | None] = {"": None, **POOLING_TYPES}
+SWITCH = {"": None, "true": True, "false": False}
 CHUNKS_MAX = 10_000  # parts of documents in one ranking
 KV_PRECISIONS = ("", "u8", "f16", "bf16", "f32")
 VALUES = (
     "task", "max_num_seqs", "max_num_batched_tokens", "cache_size", "enable_prefix_caching",
     "kv_cache_precision", "tool_parser", "reasoning_parser", "max_allowed_chunks", "api_key_file",
+    "pooling", "normalize",
 )  # fmt: skip
 WITHOUT_EFFECT = (
     "cache_interval_multiplier", "dynamic_split_fuse", "enable_tool_guided_generation",
-    "max_prompt_len", "model_distribution_policy", "normalize", "num_streams", "pipeline_type",
-    "pooling", "truncate",
+    "max_prompt_len", "model_distribution_policy", "num_streams", "pipeline_type", "truncate",
 )  # fmt: skip
 """Taken with a warning: what this engine, or the checkpoint, decides by itself."""
 
@@ -129,9 +132,20 @@ def _model(given: dict[str, str], ignored: list[str], settings: server.Settings)
         max_num_batched_tokens=_number(given, "max_num_batched_tokens", 0) or None,
         kv_cache_bytes=cache_gb * 2**30 or None,
         kv_cache_precision=cast(KvPrecision, kv_precision or "auto"),
+        embeds=given["task"] == "embeddings",
+        pooling=POOLINGS[_one_of(given, "pooling", POOLINGS)],
+        normalize=SWITCH[_one_of(given, "normalize", SWITCH)],
         prefix_caching=given.get("enable_prefix_caching", "true").lower() != "false",
         without_effect=(*ignored, *settings.without_effect),
     )
+
+
+def _one_of(given: dict[str, str], name: str, known: Collection[str]) -> str:
+    value = given.get(name, "")
+    if value not in known:
+        names = ", ".join(filter(None, known))
+        raise UsageError(f"--{name}={value}: should be one of {names}")
+    return value
 
 
 def _chosen(given: dict[str, str], name: str, known: dict[str, str]) -> str:
