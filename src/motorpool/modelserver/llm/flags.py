@@ -75,7 +75,6 @@ class Settings:
     reasoning_parser: str = ""
     exclude_tools_when_tool_choice_none: bool = False
     return_tokens_as_token_ids: bool = False
-    enable_prompt_tokens_details: bool = False
     enable_force_include_usage: bool = False
     enable_request_id_headers: bool = False
     disable_log_stats: bool = False
@@ -284,7 +283,7 @@ _AS_THEY_ARE = (
     "default_chat_template_kwargs", "trust_request_chat_template", "response_role",
     "enable_auto_tool_choice", "tool_call_parser", "reasoning_parser",
     "exclude_tools_when_tool_choice_none", "return_tokens_as_token_ids",
-    "enable_prompt_tokens_details", "enable_force_include_usage", "enable_request_id_headers",
+    "enable_force_include_usage", "enable_request_id_headers",
     "disable_log_stats", "generation_config", "override_generation_config", "max_model_len",
     "max_num_seqs", "max_num_batched_tokens", "threads", "seed",
 )  # fmt: skip

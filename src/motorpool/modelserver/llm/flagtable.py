@@ -157,7 +157,6 @@ SWITCHES: tuple[tuple[str, str], ...] = (
         "hide the tools from the model where none may be called",
     ),
     ("return-tokens-as-token-ids", "tokens of logprobs as token_id:N"),
-    ("enable-prompt-tokens-details", "usage tells of cached tokens"),
     ("enable-force-include-usage", "usage in every stream"),
     ("enable-request-id-headers", "answers carry X-Request-Id"),
     ("enable-prefix-caching", "keep what was computed of prompts (on)"),

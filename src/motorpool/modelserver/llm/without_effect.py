@@ -23,6 +23,7 @@ SWITCHES = (
     "scheduler-reserve-full-isl", "skip-mm-profiling", "skip-tokenizer-init", "tokens-only",
     "trust-remote-code", "use-tqdm-on-load", "use-v2-block-manager", "disable-fastapi-docs",
     "disable-uvicorn-access-log", "data-parallel-hybrid-lb", "data-parallel-external-lb",
+    "enable-prompt-tokens-details",
 )  # fmt: skip
 
 VALUES = (
