@@ -172,6 +172,22 @@ def test_a_directory_that_cannot_be_used_keeps_nothing_and_serves(
     assert "no graph is kept" in caplog.text
 
 
+def test_a_cache_whose_locks_cannot_be_had_keeps_nothing_and_serves(
+    checkpoint: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = get(checkpoint, folder).directory.name
+    # As on a file system that is read-only, where root too is refused.
+    lock = folder / "llm-graphs" / f"{key}.lock"
+    lock.unlink()
+    lock.mkdir()
+
+    found = get(checkpoint, folder)
+
+    assert not found.cached
+    assert folder not in found.directory.parents
+    assert "no graph is kept" in caplog.text
+
+
 def test_a_full_disk_is_told_before_it_is_full(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="MB free and the graph needs"):
         Cache(folder, 1 << 62).put("huge", _thousand_bytes, 1 << 60)

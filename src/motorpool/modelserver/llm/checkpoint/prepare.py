@@ -226,7 +226,11 @@ def _find_or_build(
     if cache is not None:
         settings = [files.config.raw, files.generation, files.pooling or files.scoring]
         key = graph_key(settings, files.tensors.values(), options)
-        found = cache.get(key)
+        try:
+            found = cache.get(key)
+        except OSError as error:  # as of a file system that is read-only
+            log.warning("no graph is kept: %s", error)
+            cache = found = None
         if found is not None:
             return found
     graph = build(files, options)
