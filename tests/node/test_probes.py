@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motorpool.api.meta import Object
+from motorpool.base.certificates import Authority
 from motorpool.node.probes import Target, ask, port_of, watch
 from tests.node.conftest import until
 
@@ -81,6 +85,32 @@ async def test_http_answers(server: Server, status: str, words: str) -> None:
     probe = {"httpGet": {"path": "/ready", "port": "http", "httpHeaders": headers}}
     assert await ask(probe, target(server.port), 1) == words
     assert server.requests[0].startswith(b"GET /ready HTTP/1.1\r\nHost: digits.example\r\n")
+
+
+async def test_https_asks_whether_and_not_who(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority.new("nobody knows it", datetime.now(UTC))
+    issued = authority.issue(["another.name"], datetime.now(UTC))
+    pair = tmp_path / "pair.pem"
+    pair.write_bytes(issued.certificate + issued.key)
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    shown.load_cert_chain(pair)
+
+    def loads(*_: object, **__: object) -> None:
+        raise AssertionError("the system's authorities take longer to load than a probe")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", loads)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, HOST, 0, ssl=shown) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        probe = {"httpGet": {"path": "/healthz", "port": port, "scheme": "HTTPS"}}
+        assert await ask(probe, target(), 10) == ""
 
 
 async def test_tcp_and_refusals(server: Server) -> None:

@@ -107,6 +107,15 @@ class TestStatus:
         status = status_of(READY, wanted=wanted)
         assert status["url"] == status["address"]["url"] == f"https://{INSIDE}:8443"
 
+    @pytest.mark.parametrize("value", ["yes", "1", " true"])
+    def test_a_wish_that_is_not_understood_is_told_because_the_model_is_open(self, value):
+        wanted = isvc()
+        wanted["metadata"]["annotations"] = {"security.opendatahub.io/enable-auth": value}
+        status = status_of(READY, wanted=wanted)
+        assert status["url"].startswith("http://")
+        message = condition_of({"status": status}, "FieldsIgnored")["message"]
+        assert f"'{value}' is neither true nor false" in message
+
     def test_an_ingress_is_not_made_to_pods_that_speak_tls_and_the_status_says_so(self):
         wanted = isvc()
         wanted["metadata"]["annotations"] = PROTECTED

@@ -5,7 +5,7 @@ The rest of the InferenceService is served; a condition of severity Info lists w
 
 from collections.abc import Sequence
 
-from motorpool.api.meta import Object, at, labels_of
+from motorpool.api.meta import Object, annotations_of, at, labels_of
 from motorpool.api.serving_fields import (
     AUTH_ANNOTATION,
     protected_components,
@@ -59,6 +59,12 @@ def ignored_condition(
 
 def _ignored_metadata(isvc: Object, *, is_exposed: bool, lacks_a_route: bool) -> list[str]:
     found = []
+    asked = annotations_of(isvc).get(AUTH_ANNOTATION, "")
+    if asked.lower() not in ("true", "false", ""):
+        found.append(
+            f"annotation {AUTH_ANNOTATION}: '{asked}' is neither true nor false, and the model "
+            "answers everybody who reaches it"
+        )
     if wants_authentication(isvc) and PREDICTOR not in protected_components(isvc):
         found.append(
             f"annotation {AUTH_ANNOTATION}: it protects the transformer, and not the predictor "
