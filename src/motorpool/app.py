@@ -328,10 +328,10 @@ async def _install(context: "Context", options: Options) -> None:
     from motorpool import workloads
     from motorpool.controllers.servingruntime.install import install
     from motorpool.node import localimages
+    from motorpool.node.table import is_importable
 
     def has_program(image: str) -> bool:
-        """Also where the program is not installed: its entry says what is missing."""
-        found = localimages.find(image, localimages.SHIPPED, lambda module: True)
+        found = localimages.find(image, localimages.SHIPPED, is_importable)
         return options.engine != "podman" and found is not None
 
     await workloads.install(context.client)

@@ -43,7 +43,7 @@ def existing_versions(path: Path) -> list[int]:
     if not versions:
         raise RepositoryError(
             f"Not a single model version directory has valid numeric name in {path}; "
-            f"put the model's files into {path}/1"
+            "a model's files are in a directory that is named by their version, such as 1"
         )
     return versions
 

@@ -3,7 +3,8 @@
 import pytest
 
 from motorpool.api.conditions import condition_of
-from tests.controllers.inferenceservice.objects import NOW
+from motorpool.controllers.inferenceservice.modelstatus import NO_MODEL_DIRECTORY
+from tests.controllers.inferenceservice.objects import NOW, isvc
 from tests.controllers.inferenceservice.test_status import (
     LATER,
     READY,
@@ -79,3 +80,22 @@ def test_a_new_revision_that_starts_as_it_should_is_not_spoken_of():
     status = status_of(READY, [OLD_SERVES, of_revision(pod("new", created=LATER), "new")])
     assert condition(status, "LatestDeploymentReady") == (None, "")
     assert status["modelStatus"]["transitionStatus"] == "UpToDate"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "advice"),
+    [
+        (f"failed to prepare subPath: {NO_MODEL_DIRECTORY}", "ModelLoadFailed", "under /models"),
+        ("Failed to create pod sandbox: no /dev/net/tun", "RuntimeUnhealthy", "`podman run` work"),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_container_from_being_made_is_told_with_its_own_next_step(
+    text, reason, advice
+):
+    wanted = isvc(model={"storageUri": "oci://localhost/no-car:1"})
+    kind = "ContainerCreating" if "sandbox" in text else "CreateContainerConfigError"
+    status = status_of(STARTING, [pod(containerStatuses=waiting(kind, text))], wanted)
+    told = condition_of({"status": status}, "PredictorReady")
+    assert told["reason"] == reason
+    assert text in told["message"]
+    assert advice in told["message"]

@@ -19,6 +19,8 @@ from motorpool.controllers.inferenceservice.refusal import Refusal
 MODEL_LOAD_FAILED = "ModelLoadFailed"
 RUNTIME_UNHEALTHY = "RuntimeUnhealthy"
 UNSCHEDULABLE = "Unschedulable"
+NO_MODEL_DIRECTORY = 'the volume holds no "models"'
+"""How the node says of a model's image that it is no ModelCar."""
 LOG_TAIL_CHARACTERS_MAX = 2048
 
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
@@ -233,7 +235,7 @@ def _image_failure(pod: Object, sources: Sequence[str]) -> Failure | None:
             message=text if mount_failed else f"{reason}: {text}".removesuffix(": "),
             location=str(status.get("name") or ""),
             pod=name_of(pod),
-            advice=_advice(str(reason), is_model=bool(model)),
+            advice=_advice(str(reason), text, is_model=bool(model)),
         )
     return None
 
@@ -244,12 +246,24 @@ def _model_image(reason: str, text: str, image: str, sources: Sequence[str]) -> 
     for reference in references:
         if reference and reference in text:
             return reference
+    if references and NO_MODEL_DIRECTORY in text:
+        return references[0]
     is_pull = reason in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
     names_server = bool(image) and image in text
     return references[0] if references and is_pull and not names_server else ""
 
 
-def _advice(reason: str, *, is_model: bool) -> str:
+def _advice(reason: str, text: str, *, is_model: bool) -> str:
+    if "sandbox" in text:
+        return (
+            "make `podman run` work for the user who runs motorpool, or serve the model with an "
+            "image that needs no podman: `motorpool runtimes ls`"
+        )
+    if is_model and NO_MODEL_DIRECTORY in text:
+        return (
+            "a ModelCar holds its model under /models: `motorpool modelcar build` puts it there; "
+            "else correct spec.predictor.model.storageUri"
+        )
     if is_model:
         return "check spec.predictor.model.storageUri, or build, pull or push that image"
     if reason in IMAGE_REASONS:
