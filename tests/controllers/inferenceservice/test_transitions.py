@@ -35,6 +35,16 @@ LOADING = status_of(
 PENDING = status_of(STARTING)
 SERVING = status_of(READY, [pod(ready=True)])
 STOPPED = stopped(isvc(), NOW)
+PULL_FAILED = status_of(
+    STARTING, [pod(containerStatuses=waiting("ErrImagePull", "localhost/car:1 is not here"))]
+)
+PULL_WAITS = status_of(
+    STARTING,
+    [pod(containerStatuses=waiting(
+        "ImagePullBackOff",
+        'Back-off pulling image "localhost/car:1": ErrImagePull: localhost/car:1 is not here',
+    ))],
+)  # fmt: skip
 UNPLACED = status_of(STARTING, [unscheduled("1 Insufficient nvidia.com/gpu")])
 BROKEN = pod("new", created=LATER, containerStatuses=waiting("ErrImagePull", "no such tag"))
 UPDATE_FAILED = status_of(READY, [OLD_SERVES, of_revision(BROKEN, "new")])
@@ -66,6 +76,8 @@ def told(before, after):
         (SERVING, STOPPED, [("Warning", "InferenceServiceNotReady"),
                             ("Normal", "InferenceServiceStopped")]),
         (STOPPED, PENDING, [("Normal", "InferenceServiceResumed")]),
+        (PULL_FAILED, PULL_WAITS, []),
+        (PULL_WAITS, PULL_FAILED, []),
         (PENDING, UNPLACED, [("Warning", "FailedScheduling")]),
         (UNPLACED, UNPLACED, []),
         (UNPLACED, SERVING, [("Normal", "InferenceServiceReady")]),

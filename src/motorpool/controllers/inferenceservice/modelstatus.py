@@ -226,6 +226,7 @@ def _image_failure(pod: Object, sources: Sequence[str]) -> Failure | None:
         if reason not in (*IMAGE_REASONS, *CONTAINER_REASONS) and not mount_failed:
             continue
         image = str(status.get("image") or "")
+        reason, text = _before_back_off(str(reason), text)
         model = _model_image(str(reason), text, image, sources)
         if model and model not in text:
             text = f"{model}: {text}"
@@ -238,6 +239,12 @@ def _image_failure(pod: Object, sources: Sequence[str]) -> Failure | None:
             advice=_advice(str(reason), text, is_model=bool(model)),
         )
     return None
+
+
+def _before_back_off(reason: str, text: str) -> tuple[str, str]:
+    """What a back-off waits for, where it says so: the failure stays the same between two tries."""
+    _, found, cause = text.partition(": ErrImagePull: ")
+    return ("ErrImagePull", cause) if reason == "ImagePullBackOff" and found else (reason, text)
 
 
 def _model_image(reason: str, text: str, image: str, sources: Sequence[str]) -> str:
