@@ -111,6 +111,10 @@ def waiting(reason: str) -> Object:
          'container "c" in pod "p" is waiting to start: trying and failing to pull image'),
         ("c", waiting("ErrImagePull"),
          'container "c" in pod "p" is waiting to start: image can\'t be pulled'),
+        ("c", {"conditions": [{"type": "PodScheduled", "status": "False",
+                               "message": "1 Insufficient nvidia.com/gpu."}]},
+         'container "c" in pod "p" is waiting to start: no node takes its pod: '
+         "1 Insufficient nvidia.com/gpu."),
     ],
 )  # fmt: skip
 async def test_there_are_no_logs_for_a_reason(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from motorpool.api.conditions import condition_of
 from motorpool.api.errors import BadRequest
 from motorpool.api.meta import Object, at, name_of, uid_of
 from motorpool.api.streams import LogOptions
@@ -286,6 +287,10 @@ def _run(pod: Object, container: str, *, previous: bool) -> int:
         return _number(str(state["terminated"].get("containerID", "")))
     if last_id:
         return _number(last_id)
+    scheduled = condition_of(pod, "PodScheduled") or {}
+    if not at(pod, "spec", "nodeName") and scheduled.get("status") == "False":
+        why = f"no node takes its pod: {scheduled.get('message')}"
+        raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: {why}')
     reason = str(at(state, "waiting", "reason", default="ContainerCreating"))
     words = {
         "ErrImagePull": "image can't be pulled",
