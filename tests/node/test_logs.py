@@ -112,9 +112,8 @@ def waiting(reason: str) -> Object:
         ("c", waiting("ErrImagePull"),
          'container "c" in pod "p" is waiting to start: image can\'t be pulled'),
         ("c", {"conditions": [{"type": "PodScheduled", "status": "False",
-                               "message": "1 Insufficient nvidia.com/gpu."}]},
-         'container "c" in pod "p" is waiting to start: no node takes its pod: '
-         "1 Insufficient nvidia.com/gpu."),
+                               "message": "too small"}]},
+         'container "c" in pod "p" is waiting to start: no node takes its pod: too small'),
     ],
 )  # fmt: skip
 async def test_there_are_no_logs_for_a_reason(
