@@ -84,6 +84,27 @@ async def test_a_body_that_does_not_come_is_given_up(monkeypatch, length):
     assert not asyncio.current_task().cancelling()
 
 
+async def test_each_of_several_bodies_has_its_own_time(monkeypatch):
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.05)
+    together, ended = bodies.Bodies(), []
+
+    async def read(number):
+        with together.open(scope(3)) as body, pytest.raises(bodies.TooSlow):
+            await body.read(Silence())
+        ended.append(number)
+
+    first = asyncio.create_task(read(1))
+    await asyncio.sleep(0.03)
+    second = asyncio.create_task(read(2))
+    with together.open(scope(3)) as body:
+        assert await body.read(Chunks(b"abc")) == b"abc"
+    await first
+    await second
+    # And the clock starts again for one that comes when nobody waits any more.
+    await read(3)
+    assert ended == [1, 2, 3]
+
+
 @pytest.mark.parametrize("length", [None, 3, 100_000])
 async def test_whoever_waits_for_a_body_can_be_cancelled(length):
     async def read():

@@ -22,6 +22,10 @@ class Bodies:
         self.body_most = BODY_MOST if body_most is None else body_most
         self._together_most = together_most
         self._held = 0
+        # The small ones that are read, the longest first, until when, and by which task. One clock
+        # for them all: one each would take a twentieth of such a request's time.
+        self._awaited: dict[Body, tuple[float, asyncio.Task[Any]]] = {}
+        self._is_watched = False
 
     def open(self, scope: Any) -> "Body":
         return Body(self, scope.headers.get("content-length"))
@@ -37,6 +41,27 @@ class Bodies:
     def release(self, size: int) -> None:
         self._held -= size
 
+    def watch(self, body: "Body", task: "asyncio.Task[Any]") -> None:
+        """Cancels *task*, and says so to *body*, if that is not there in time; see `arrived`."""
+        loop = asyncio.get_running_loop()
+        self._awaited[body] = loop.time() + PATIENCE_S, task
+        if not self._is_watched:
+            self._is_watched = True
+            loop.call_later(PATIENCE_S, self._give_up)
+
+    def arrived(self, body: "Body") -> None:
+        self._awaited.pop(body, None)
+
+    def _give_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        for body, (deadline, task) in list(self._awaited.items()):
+            if deadline > loop.time():
+                loop.call_at(deadline, self._give_up)
+                return
+            self.arrived(body)
+            body.is_late = task.cancel()
+        self._is_watched = False
+
 
 class Body:
     """One body; what it holds is released at the end of the ``with`` block."""
@@ -45,7 +70,7 @@ class Body:
         self._bodies = bodies
         self._declared = declared
         self._held = 0
-        self._is_late = False
+        self.is_late = False
 
     def __enter__(self) -> "Body":
         return self
@@ -97,24 +122,19 @@ class Body:
         return content
 
     async def _small(self, protocol: Any) -> bytes:
-        """Nearly always there: asyncio.timeout would take a tenth of such a request's time."""
         task = asyncio.current_task()
         assert task is not None
-
-        def give_up() -> None:
-            self._is_late = task.cancel()
-
         content: bytes
-        clock = asyncio.get_running_loop().call_later(PATIENCE_S, give_up)
+        self._bodies.watch(self, task)
         try:
             content = await protocol()
         except asyncio.CancelledError:
             # Whoever else has cancelled us meanwhile is obeyed.
-            if self._is_late and not task.uncancel():
+            if self.is_late and not task.uncancel():
                 raise _too_slow() from None
             raise
         finally:
-            clock.cancel()
+            self._bodies.arrived(self)
         return content
 
     async def _streamed(self, protocol: Any) -> bytes:
