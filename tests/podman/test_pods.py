@@ -209,9 +209,11 @@ def test_probes_and_hooks_ask_inside_the_container(platform, world):
             "postStart": {"exec": {"command": ["sh", "-c", "echo post > /tmp/1"]}},
             "preStop": {"exec": {"command": ["sh", "-c", "echo pre > /tmp/2"]}},
         },
-        readinessProbe={"exec": {"command": ["test", "-e", "/tmp/1"]}, "periodSeconds": 1},
+        # A second is not always enough for podman to begin.
+        readinessProbe={"exec": {"command": ["test", "-e", "/tmp/1"]}, "periodSeconds": 1,
+                        "timeoutSeconds": 30},
         livenessProbe={"exec": {"command": ["test", "!", "-e", "/tmp/sick"]}, "periodSeconds": 1,
-                       "failureThreshold": 1},
+                       "timeoutSeconds": 30, "failureThreshold": 1},
     )  # fmt: skip
     apply(platform, pod("asked", container, terminationGracePeriodSeconds=10))
     wait(platform, "asked")

@@ -8,13 +8,14 @@ import pytest
 
 from motorpool.api import discovery
 from motorpool.router.listeners import Certificate
+from tests.ports import own_address
 from tests.router.objects import endpoint, endpoint_slice, route
 from tests.router.running import routing, set_endpoints, status_is
 from tests.router.traffic import Backend, Load, fetch, fetch_until
 
 pytestmark = pytest.mark.slow
 
-A, B = "127.78.0.1", "127.78.0.2"
+A, B = own_address(5), own_address(6)
 HOST = "iris.example.com"
 
 

@@ -15,14 +15,16 @@ import yaml
 
 from motorpool.api import route as route_api
 from motorpool.base.processes import identity_of
+from motorpool.router import publish
 from motorpool.router.envoy_process import EnvoyProcess, RouterError
+from tests.ports import free_port, own_address
 from tests.router.objects import endpoint, endpoint_slice, route
 from tests.router.running import routing, set_endpoints, status_is
 from tests.router.traffic import Backend, Load, fetch, fetch_until
 
 pytestmark = pytest.mark.slow
 
-A, B = "127.77.0.1", "127.77.0.2"
+A, B, C, OFF = map(own_address, range(1, 5))
 
 
 async def test_requests_go_by_host_and_path(tmp_path):
@@ -118,19 +120,19 @@ async def test_weights_share_out_the_traffic_whatever_the_pods(tmp_path):
                 {"kind": "Service", "name": "off", "weight": 0},
             ],
         ),
-        endpoint_slice("iris", endpoint(A), endpoint("127.77.0.3")),
+        endpoint_slice("iris", endpoint(A), endpoint(C)),
         endpoint_slice("new", endpoint(B)),
-        endpoint_slice("off", endpoint("127.77.0.4")),
+        endpoint_slice("off", endpoint(OFF)),
     ]
     async with contextlib.AsyncExitStack() as stack:
-        for address in (A, B, "127.77.0.3", "127.77.0.4"):
+        for address in (A, B, C, OFF):
             await stack.enter_async_context(Backend(address))
         router, _ = await stack.enter_async_context(routing(tmp_path, *objects))
         await fetch_until(router.http_port, "iris.example.com", status_is(200))
         replies = [await fetch(router.http_port, "iris.example.com") for _ in range(200)]
         by_pod = [reply.body.split()[0].decode() for reply in replies]
         assert 120 <= by_pod.count(B) <= 180
-        assert "127.77.0.4" not in by_pod
+        assert OFF not in by_pod
 
 
 async def test_large_bodies_stream_through(tmp_path):
@@ -356,6 +358,15 @@ async def test_two_routers_never_share_a_port(tmp_path):
         with pytest.raises(RouterError, match="another program does"):
             async with routing(tmp_path / "b", http_port=first.http_port):
                 pass
+
+
+async def test_a_port_that_is_chosen_twice_is_chosen_anew(tmp_path, monkeypatch):
+    first = free_port()
+    numbers = iter([first, first, free_port()])
+    monkeypatch.setattr(publish, "free_port", lambda *_: next(numbers))
+    async with routing(tmp_path) as (router, _):
+        assert router.http_port == first
+        assert (await fetch(router.http_port, "x")).status == 503
 
 
 async def test_an_envoy_that_was_started_otherwise_is_replaced_on_the_same_port(tmp_path):

@@ -109,16 +109,15 @@ def web_server() -> Iterator[Web]:
 @contextlib.contextmanager
 def s3_server(certificate: str = "", key: str = "") -> Iterator[str]:
     """moto's S3 as a process of its own, over TLS with a certificate; gives its endpoint."""
-    import socket
     import ssl
     import subprocess
     import sys
     import time
     import urllib.request
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    from tests.ports import free_port
+
+    port = free_port()
     command = [
         sys.executable,
         "-W",

@@ -182,6 +182,9 @@ class Router:
     def _ports(self, recorded: Record | None, alive: Record | None) -> tuple[int, int]:
         http_port = self._port(0, "--http-port", recorded, alive)
         https_port = self._port(1, "--https-port", recorded, alive)
+        while http_port == https_port and self._asked[1] == 0:
+            # Nobody listens on the first one yet, so it was free to be chosen again.
+            https_port = free_port(self._host, 0, "--https-port")
         if http_port == https_port:
             text = f"http and https cannot share port {http_port}; change --https-port"
             raise RouterError(text)
