@@ -153,11 +153,11 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     from motorpool.apiserver import definitions
     from motorpool.apiserver.access.accounts import AccountTokens
     from motorpool.apiserver.local import LocalClient
+    from motorpool.apiserver.ownservice import ensure_own_service, own_address
     from motorpool.apiserver.registry import Registry
     from motorpool.apiserver.sealing import Sealer
     from motorpool.images.store import ImageStore
     from motorpool.loop import runner
-    from motorpool.loop import runner as controller_runner
     from motorpool.loop.events import EventRecorder
     from motorpool.loop.informer import Informers
     from motorpool.loop.runner import Context, Settings
@@ -169,11 +169,15 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
     written = data_dir / "run" / "endpoints.json"
     written.unlink(missing_ok=True)
     async with _store(data_dir / "state.db") as store:
-        registry = Registry(store, sealer=Sealer.ensure(data_dir / "pki" / "secrets.key"))
+        registry = Registry(
+            store,
+            sealer=Sealer.ensure(data_dir / "pki" / "secrets.key"),
+            data_dir=str(data_dir.resolve()),
+        )
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)
         await definitions.load(registry, client)
-        certificates = _certificates(options)
+        certificates = _certificates(options, address := await own_address(registry))
         accounts = AccountTokens(registry, data_dir / "pki" / "sa.key")
         context = Context(
             client=client,
@@ -209,10 +213,11 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             _api(options, registry, agent, certificates, accounts) as api,
         ):
             await registry.bootstrap()
+            await ensure_own_service(client, address, api)
             tasks.create_task(informers.run(), name="informers")
             defining = definitions.controller(registry, client, informers)
-            tasks.create_task(runner.run(defining), name=defining.name)
             for work, name in (
+                (runner.run(defining), defining.name),
                 (router.run(), "router"),
                 (events.run(), "events"),
                 (registry.run(), "upkeep of the store"),
@@ -224,7 +229,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             context = await _told_of_ports(context, router, options)
             authority = certificates.authority
             for controller in _controllers(context, authority, accounts.lasting, options):
-                tasks.create_task(controller_runner.run(controller), name=controller.name)
+                tasks.create_task(runner.run(controller), name=controller.name)
             tasks.create_task(_manifests(context, options).run(), name="manifests")
             await router.ready()
             _settle_memory()
@@ -266,10 +271,10 @@ async def _store(path: Path) -> AsyncIterator["Store"]:
         await store.close()
 
 
-def _certificates(options: Options) -> "CertificateFiles":
+def _certificates(options: Options, own_address: str) -> "CertificateFiles":
     from motorpool.apiserver.certificates import ensure_certificates
 
-    hosts = [f"*.apps.{options.base_domain}"]
+    hosts = [f"*.apps.{options.base_domain}", *filter(None, [own_address])]
     if options.host not in ("127.0.0.1", "0.0.0.0", "::", "::1"):
         hosts.append(options.host)
     return ensure_certificates(options.data_dir / "pki", hosts=hosts, now=now())

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from motorpool.api.meta import Object
-from motorpool.node.addresses import NETWORK, Addresses, first_offset
+from motorpool.base.loopback import first_offset
+from motorpool.node.addresses import BLOCK, NETWORK, Addresses
 from motorpool.node.command import (
     ConfigError,
     Mount,
@@ -234,5 +235,6 @@ def test_addresses_are_from_the_range_and_never_twice(tmp_path: Path) -> None:
     assert len(set(given)) == 20
     again = Addresses(tmp_path, given)
     assert again.allocate() not in given
-    assert first_offset("/a") != first_offset("/b")
-    assert 0 <= first_offset("/a") < NETWORK.num_addresses
+    first, other = (first_offset(name, NETWORK, BLOCK) for name in ("/a", "/b"))
+    assert first != other
+    assert 0 <= first < NETWORK.num_addresses

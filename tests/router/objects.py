@@ -35,3 +35,18 @@ def endpoint_slice(service="iris", *endpoints, namespace="n", ports=None, suffix
         "ports": ports or [{"name": "http", "port": 8080, "protocol": "TCP"}],
         "endpoints": list(endpoints),
     }
+
+
+def service(name="iris", address="127.128.77.1", *, namespace="n", ports=None, **spec):
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}"},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "ports": ports or [{"name": "http", "port": 18080, "protocol": "TCP"}],
+            "sessionAffinity": "None",
+            **spec,
+        },
+    }

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from motorpool.router import publish
 from motorpool.router.envoy_process import EnvoyProcess, RouterError
 from tests.ports import free_port, own_address
 from tests.router.objects import endpoint, endpoint_slice, route
-from tests.router.running import routing, set_endpoints, status_is
+from tests.router.running import publishing, routing, set_endpoints, status_is
 from tests.router.traffic import Backend, Load, fetch, fetch_until
 
 pytestmark = pytest.mark.slow
@@ -279,26 +278,6 @@ async def test_a_killed_publisher_costs_no_request_and_its_envoy_is_adopted(tmp_
             async with Backend(B):
                 await fetch_until(port, "iris.example.com", lambda r: r.body.startswith(B.encode()))
     assert identity_of(envoy_pid) is None
-
-
-@contextlib.asynccontextmanager
-async def publishing(data_dir, objects):
-    """A router in a process of its own; gives the process, the port and Envoy's pid."""
-    root = Path(__file__).parents[2]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.router.publisher", str(data_dir), str(objects)),
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(root / "src"), str(root)))},
-        cwd=root,
-    )
-    try:
-        async with asyncio.timeout(30):
-            port, pid = (await process.stdout.readline()).split()
-        yield process, int(port), int(pid)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def test_envoy_is_started_again_on_the_same_port(tmp_path):

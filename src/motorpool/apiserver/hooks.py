@@ -1,81 +1,14 @@
-"""What the server does for one kind beyond its table entry: functions by kind. Pure but for the
-addresses, which are handed out by an allocator that the registry owns.
-"""
+"""What the server does for one kind beyond its table entry: functions by kind. Pure."""
 
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from motorpool.api import batch, claims, core, definitions, jobs, static_definitions
 from motorpool.api.apiextensions import CUSTOM_RESOURCE_DEFINITION
-from motorpool.api.errors import FieldError, InternalError
+from motorpool.api.errors import FieldError
 from motorpool.api.kinds import Kind
-from motorpool.api.meta import Object, at
+from motorpool.api.meta import Object
 from motorpool.apiserver.refusals import invalid
-
-SERVICE_NETWORK = IPv4Network("10.217.0.0/16")
-_TRIES_MAX = 64
-
-
-class ServiceAddresses:
-    """The cluster addresses that Services hold. Nothing routes them: the router and the pods'
-    environment resolve them; they have to be unique and to look as clients expect."""
-
-    def __init__(
-        self, network: IPv4Network = SERVICE_NETWORK, source: random.Random | None = None
-    ) -> None:
-        self._network = network
-        self._random = source or random.Random()
-        self._held: set[str] = set()
-
-    def hold(self, services: Iterable[Object]) -> None:
-        for service in services:
-            self._held.update(addresses_of(service))
-
-    def release(self, service: Object) -> None:
-        self._held.difference_update(addresses_of(service))
-
-    def allocate(self) -> str:
-        size = self._network.num_addresses
-        for _ in range(_TRIES_MAX):
-            # The first addresses are left to those who choose theirs.
-            address = str(self._network[self._random.randrange(16, size - 1)])
-            if address not in self._held:
-                self._held.add(address)
-                return address
-        raise InternalError(
-            "Internal error occurred: failed to allocate a serviceIP: range is full"
-        )
-
-    def claim(self, service: Object, address: str) -> None:
-        """Takes the address that a user chose."""
-        if address in self._held:
-            text = f"failed to allocate IP {address}: provided IP is already allocated"
-            error = FieldError.invalid("spec.clusterIPs", [address], text)
-            raise invalid(core.SERVICE, str(service["metadata"].get("name", "")), error)
-        self._held.add(address)
-
-
-def addresses_of(service: Object) -> list[str]:
-    found = at(service, "spec", "clusterIPs", default=()) or [at(service, "spec", "clusterIP")]
-    return [address for address in found if address and address != "None"]
-
-
-def allocate_addresses(service: Object, addresses: ServiceAddresses) -> None:
-    """Gives a new Service its cluster address, unless it is headless or a mere name."""
-    spec = service.setdefault("spec", {})
-    if spec.get("type") == "ExternalName":
-        return
-    chosen = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-    if not chosen:
-        chosen = addresses.allocate()
-    elif chosen != "None":
-        addresses.claim(service, chosen)
-    spec["clusterIP"] = chosen
-    spec["clusterIPs"] = [chosen]
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
 def nothing(_: Object) -> None:

@@ -20,6 +20,7 @@ from motorpool.api.meta import Object
 from motorpool.apiserver import admission, deletion, refusals, upkeep
 from motorpool.apiserver.access.bootstrap import ensure_defaults
 from motorpool.apiserver.access.policy import Policy
+from motorpool.apiserver.clusterips import ServiceAddresses
 from motorpool.apiserver.objects import fresh
 from motorpool.apiserver.options import DeleteOptions, ListOptions, WatchOptions, WriteOptions
 from motorpool.apiserver.preconditions import check_preconditions, place
@@ -58,8 +59,10 @@ class Registry:
         clock: Clock = now,
         source: random.Random | None = None,
         sealer: Sealer | None = None,
+        data_dir: str = "",
     ) -> None:
-        """With a *sealer*, Secrets are sealed in the store."""
+        """With a *sealer*, Secrets are sealed in the store. *data_dir* says where the addresses of
+        Services start."""
         self.clock = clock
         self.virtual = VirtualKinds()
         self.kinds = LiveKinds(scheme.KINDS)
@@ -67,7 +70,9 @@ class Registry:
         self.policy = Policy()
         for kind in rbac.KINDS:
             self._shelf.observe(kind, partial(self.policy.put, kind))
-        self._writer = Writer(self._shelf, clock, source or random.Random())
+        source = source or random.Random()
+        addresses = ServiceAddresses(data_dir, source)
+        self._writer = Writer(self._shelf, clock, source, addresses)
         self.turns = self._writer.turns
         self._below: dict[tuple[Kind, str], Below] = {}
 
@@ -85,6 +90,10 @@ class Registry:
             if await self._shelf.find(core.NAMESPACE, "", name) is None:
                 namespace: Object = {"metadata": {"name": name}}
                 await self.create(core.NAMESPACE, "", namespace, WriteOptions(manager="motorpool"))
+
+    async def held_addresses(self) -> ServiceAddresses:
+        """Of Services."""
+        return await self._writer.held_addresses()
 
     def serve_below(self, kind: Kind, subresource: str, answer: Below) -> None:
         """Lets *answer* take what is created at a subresource, such as an account's token."""

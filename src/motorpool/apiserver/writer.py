@@ -14,6 +14,7 @@ from motorpool.api.errors import AlreadyExists
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object
 from motorpool.apiserver import admission, hooks, podaccounts, refusals, strategy
+from motorpool.apiserver.clusterips import ServiceAddresses, allocate_addresses
 from motorpool.apiserver.options import ListOptions, WriteOptions
 from motorpool.apiserver.ownership import tracked
 from motorpool.apiserver.preconditions import check_version
@@ -30,12 +31,15 @@ Change: TypeAlias = Callable[[Object], Object]
 
 
 class Writer:
-    def __init__(self, shelf: Shelf, clock: Clock, source: random.Random) -> None:
+    def __init__(
+        self, shelf: Shelf, clock: Clock, source: random.Random, addresses: ServiceAddresses
+    ) -> None:
         self.turns = Turns()
         self._shelf = shelf
         self._clock = clock
         self._random = source
-        self._addresses: hooks.ServiceAddresses | None = None
+        self._addresses = addresses
+        self._knows_held = False
 
     async def create(
         self,
@@ -88,7 +92,7 @@ class Writer:
 
     async def _insert(self, kind: Kind, obj: Object, base: str) -> Object:
         if kind is core.SERVICE:
-            hooks.allocate_addresses(obj, await self._held_addresses())
+            allocate_addresses(obj, await self.held_addresses())
         tries = NAME_TRIES_MAX if base else 1
         try:
             while True:
@@ -101,7 +105,7 @@ class Writer:
                     obj["metadata"]["name"] = self._generated(base)
         except BaseException:
             if kind is core.SERVICE:
-                (await self._held_addresses()).release(obj)
+                (await self.held_addresses()).release(obj)
             raise
 
     @in_turn
@@ -166,7 +170,7 @@ class Writer:
 
     async def remove(self, kind: Kind, old: Object, last: Object) -> None:
         await self._shelf.remove(kind, old, last)
-        if kind is core.SERVICE and self._addresses is not None:
+        if kind is core.SERVICE:
             self._addresses.release(last)
 
     async def _check_namespace(self, kind: Kind, namespace: str, metadata: Object) -> None:
@@ -177,11 +181,12 @@ class Writer:
             name = str(metadata.get("name") or metadata.get("generateName") or "")
             raise refusals.namespace_terminating(kind, name, namespace)
 
-    async def _held_addresses(self) -> hooks.ServiceAddresses:
-        if self._addresses is None:
-            addresses = hooks.ServiceAddresses(source=self._random)
-            addresses.hold((await self._shelf.list(core.SERVICE, "", ListOptions())).items)
-            self._addresses = addresses
+    async def held_addresses(self) -> ServiceAddresses:
+        """Those of Services, once they know what is held."""
+        if not self._knows_held:
+            services = await self._shelf.list(core.SERVICE, "", ListOptions())
+            self._addresses.hold(services.items)
+            self._knows_held = True
         return self._addresses
 
     def _generated(self, base: str) -> str:

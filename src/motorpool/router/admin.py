@@ -1,4 +1,4 @@
-"""Envoy's admin interface on its Unix socket: as much of HTTP as two questions need."""
+"""Envoy's admin interface on its Unix socket: as much of HTTP as three questions need."""
 
 import asyncio
 import os
@@ -26,6 +26,19 @@ async def stats(socket: Path, pattern: str) -> dict[str, str]:
     if status != 200:
         raise OSError(f"envoy's admin interface answers {status}")
     return dict(_TEXT.findall(body.decode()))
+
+
+async def listening(socket: Path) -> set[tuple[str, int]]:
+    """Addresses and ports of the listeners that are in force. Raises OSError, TimeoutError."""
+    status, body = await request(socket, "/listeners")
+    if status != 200:
+        raise OSError(f"envoy's admin interface answers {status}")
+    found = set()
+    for line in body.decode().splitlines():
+        address, _, port = line.rpartition("::")[2].rpartition(":")
+        if port.isdecimal():
+            found.add((address, int(port)))
+    return found
 
 
 async def request(socket: Path, target: str) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from motorpool.base.atomicfile import write_atomically
-from motorpool.router import admin, envoy, listeners
+from motorpool.router import admin, connections, envoy, listeners
 from motorpool.router.envoy import Json
 from motorpool.router.listeners import Addresses
 from motorpool.router.table import Table
@@ -58,7 +58,7 @@ class Configuration:
     def reset(self, table: Table, addresses: Addresses) -> None:
         """Writes every file, for an Envoy that is yet to start. Raises OSError."""
         self._versions.clear()
-        self._write_clusters({c["name"]: c for c in envoy.clusters_of(table, addresses.authority)})
+        self._write_clusters(_clusters_of(table, addresses))
         self._write_routes(table, addresses)
 
     async def refused(self, is_alive: Callable[[], bool]) -> str:
@@ -69,7 +69,7 @@ class Configuration:
         self, table: Table, addresses: Addresses, is_alive: Callable[[], bool]
     ) -> str:
         """Makes *table* what Envoy serves. Returns why Envoy refused it; "" where it did not."""
-        clusters = {c["name"]: c for c in envoy.clusters_of(table, addresses.authority)}
+        clusters = _clusters_of(table, addresses)
         before = await self._refusals() if is_alive() else {}
         changed = self._write_clusters({**self._clusters, **clusters})
         refused = await self._settled(changed, before, is_alive)
@@ -90,6 +90,7 @@ class Configuration:
 
     def _write_routes(self, table: Table, addresses: Addresses) -> list[str]:
         found = listeners.listeners_of(table, addresses, str(self._directory))
+        found += connections.listeners_of(table)
         plain = envoy.routes_of(table, secure=False, https_port=addresses.https_port or 443)
         return [
             *self._write("http", [plain]),
@@ -144,6 +145,11 @@ class Configuration:
         except (OSError, EOFError) as error:
             log.debug("envoy does not report", error=str(error))
             return {}
+
+
+def _clusters_of(table: Table, addresses: Addresses) -> dict[str, Json]:
+    found = [*envoy.clusters_of(table, addresses.authority), *connections.clusters_of(table)]
+    return {cluster["name"]: cluster for cluster in found}
 
 
 def _refusals_of(reported: Mapping[str, str], name: str) -> int:

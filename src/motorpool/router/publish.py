@@ -1,4 +1,4 @@
-"""The router: watches Routes and endpoints, writes Envoy's files, keeps Envoy alive.
+"""The router: watches Routes, Services and endpoints, writes Envoy's files, keeps Envoy alive.
 
 Rules
 - Envoy outlives this process. The next one adopts it, with the ports that it has.
@@ -14,13 +14,15 @@ from pathlib import Path
 
 import structlog
 
-from motorpool.api import discovery
+from motorpool.api import core, discovery
 from motorpool.api import route as route_api
+from motorpool.api.clusterips import MayListen
 from motorpool.base.backoff import Backoff
+from motorpool.base.loopback import Permissions
 from motorpool.base.processes import is_alive
 from motorpool.loop.informer import Change, Informer
 from motorpool.loop.runner import Context
-from motorpool.router import listeners, routes
+from motorpool.router import listeners, routes, services
 from motorpool.router.configuration import Configuration, encoded
 from motorpool.router.envoy_process import (
     EnvoyProcess,
@@ -30,6 +32,7 @@ from motorpool.router.envoy_process import (
     packaged_envoy,
 )
 from motorpool.router.listeners import Addresses, Certificate
+from motorpool.router.places import Places
 from motorpool.router.table import Table
 
 log = structlog.get_logger(__name__)
@@ -38,7 +41,7 @@ DEBOUNCE_S = 0.005
 REST_MOST_S = 0.5
 RESTART = Backoff(first_s=0.1, most_s=10.0)
 STEADY_S = 60.0  # alive for so long, Envoy's next death is its first again
-BY_SERVICE = "service"
+PLACES_RETRY = Backoff(first_s=0.5, most_s=15.0)  # for addresses that another program has
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,9 @@ class Router:
         self._configuration = Configuration(self._directory, self._process.socket)
         self._routes: Informer = context.informers(route_api.ROUTE)
         self._slices: Informer = context.informers(discovery.ENDPOINT_SLICE)
+        self._services: Informer = context.informers(core.SERVICE)
+        self._places = Places(context, self._process.socket)
+        self.may_listen: MayListen = Permissions()  # on which ports, for Services
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()  # live, or failed for good
         self._failure: RouterError | None = None
@@ -88,7 +94,7 @@ class Router:
         self._message = ""
         self._is_live = False
         self._stopping = False
-        for informer in (self._routes, self._slices):
+        for informer in (self._routes, self._slices, self._services):
             informer.subscribe(self._note)
 
     @property
@@ -104,6 +110,10 @@ class Router:
         if self._record is None:
             raise RuntimeError("ports are known once the router is ready")
         return self._record
+
+    def is_served(self, address: str, port: int) -> bool:
+        """Whether that port of a cluster address leads to its Service, or will in a moment."""
+        return self.may_listen(port) and (address, port) not in self._places.blocked
 
     def health(self) -> Health:
         pid = self._record.pid if self._record else 0
@@ -167,6 +177,7 @@ class Router:
         await self._process.live(record)
         if alive is None:
             await self._check_listening(record)
+        await self._places.look()
         self._is_live = True
 
     async def _check_listening(self, record: Record) -> None:
@@ -232,6 +243,8 @@ class Router:
             await self._process.stop(self._running())
             return
         self._is_live, self._message = True, ""
+        await self._places.look()
+        self._changed.set()
         log.info("envoy started again", pid=self._record.pid)
 
     # Publishing
@@ -240,24 +253,46 @@ class Router:
         self._changed.set()
 
     async def _publish_changes(self) -> None:
-        await self._routes.synced()
-        await self._slices.synced()
+        for informer in (self._routes, self._slices, self._services):
+            await informer.synced()
         loop = asyncio.get_running_loop()
         self._changed.set()
         table: Table | None = None
+        failures, again = 0, loop.call_later(0, self._changed.set)
         while True:
             await self._changed.wait()
             await asyncio.sleep(DEBOUNCE_S)
             self._changed.clear()
             started = loop.time()
-            new = routes.table_of(
-                self._routes.list(), routes.slices_by_service(self._slices.list())
-            )
+            new = self._table()
             if new != table:
-                await self._publish(new)
-                table = new
+                table = await self._published(new)
+            again.cancel()
+            failures = failures + 1 if self._places.blocked else 0
+            if failures:
+                again = loop.call_later(PLACES_RETRY.delay_s(failures), self._changed.set)
             # Bursts coalesce: a large table leaves the loop at least half of its time.
             await asyncio.sleep(min(REST_MOST_S, loop.time() - started))
+
+    async def _published(self, table: Table) -> Table:
+        """Makes Envoy serve *table* but for addresses that it cannot have; gives what it does."""
+        await self._publish(table)
+        if not self._is_live:
+            return table
+        await self._places.look()
+        had = self._places.checked(table.forwards)
+        if had != table.forwards:
+            table = replace(table, forwards=had)
+            await self._publish(table)
+        return table
+
+    def _table(self) -> Table:
+        slices, found = routes.slices_by_service(self._slices.list()), self._services.list()
+        for service, port in services.forbidden_ports(found, self.may_listen):
+            self._places.tell_forbidden(service, port)
+        forwards = services.forwards_of(found, slices, self.may_listen)
+        routed = routes.table_of(self._routes.list(), slices)
+        return replace(routed, forwards=self._places.sifted(forwards))
 
     async def _publish(self, table: Table) -> None:
         record = self._running()

@@ -90,6 +90,28 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """One TCP port of a Service's cluster address."""
+
+    service: ObjectKey
+    address: str
+    port: int
+    endpoints: tuple[Endpoint, ...]
+    is_sticky: bool = False  # a client's address decides which endpoint it gets
+
+    @property
+    def name(self) -> str:
+        """Of its cluster; no Route's has two slashes."""
+        return f"service/{self.service}:{self.port}"
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.address, self.port
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     entries: tuple[Entry, ...] = ()
     """By host, then the most specific path first; no two with the same host and path."""
+    forwards: tuple[Forward, ...] = ()
+    """By address and port; no two with the same."""
