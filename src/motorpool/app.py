@@ -207,6 +207,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             images=ImageStore(data_dir / "images"),
             engine=options.engine,
         )
+        agent.is_served = router.is_served
         _provide_metrics(registry, agent)
         async with (
             asyncio.TaskGroup() as tasks,

@@ -22,6 +22,7 @@ from motorpool.node.accelerators.device import Device, Inventory
 from motorpool.node.accelerators.devices import Devices, Find
 from motorpool.node.accelerators.profiles import Profiles
 from motorpool.node.addresses import Addresses
+from motorpool.node.containers import Containers, base_environment
 from motorpool.node.engines import Engines, Wanted
 from motorpool.node.housekeeping import Housekeeping, Measure, measured
 from motorpool.node.ledger import Node, read_record
@@ -31,6 +32,7 @@ from motorpool.node.process import ProcessEngine
 from motorpool.node.processes import Processes
 from motorpool.node.registration import Registration, capacity, node_reference
 from motorpool.node.seen import Run
+from motorpool.node.servicelinks import IsServed, service_variables
 from motorpool.node.streams import NodeStreams
 from motorpool.node.table import ImagesTable
 from motorpool.node.usage import Usage
@@ -73,16 +75,18 @@ class Agent:
         self._devices = Devices(self._data_dir / "pods", self._is_over, find)
         self._profiles = Profiles(context.client, context.settings.namespace, self._devices)
         self._addresses = Addresses(self._data_dir)
+        self._services = context.informers(core.SERVICE)
+        self.is_served: IsServed = lambda address, port: True
         allocatable = capacity(self._data_dir)
         processes = Processes(
             self._supervisor,
-            client=context.client,
+            containers=Containers(
+                context.client, base_environment(), allocatable, self._devices, self._links
+            ),
             table=self._table,
             addresses=self._addresses,
             data_dir=self._data_dir,
             host_ip=HOST_IP,
-            allocatable=allocatable,
-            accelerators=self._devices,
         )
         self._podman = PodmanEngine(
             self._data_dir,
@@ -90,7 +94,7 @@ class Agent:
             context,
             addresses=self._addresses,
             host_ip=HOST_IP,
-            allocatable=allocatable,
+            containers=Containers(context.client, {}, allocatable, links=self._links_of_containers),
             accelerators=self._devices,
             tell=functools.partial(self._tell_node, "PodmanRestricted"),
         )
@@ -150,6 +154,7 @@ class Agent:
                     self._runs.setdefault(run.pod_uid, []).append(run)
                 await asyncio.to_thread(self._remember_addresses)
                 await self._pods.synced()
+                await self._services.synced()
                 self._pods.subscribe(self._pod_changed)
                 for kind in (core.CONFIG_MAP, core.SECRET):
                     changed = functools.partial(self._content_changed, kind.kind)
@@ -275,7 +280,19 @@ class Agent:
                 text = f"{name} no longer answers; what uses it will fail. Delete the Pod to "
                 worker.warn("AcceleratorLost", text + "have it placed anew")
 
-    # Directories and addresses.
+    # Directories, addresses, and where the Services are.
+
+    def _links(self, pod: Object) -> dict[str, str]:
+        """For a process."""
+        services = self._services.list()
+        return service_variables(pod, services, self.is_served, has_token_path=False)
+
+    def _links_of_containers(self, pod: Object) -> dict[str, str]:
+        """Loopback addresses are of use to a container that has the machine's network, no other."""
+        if not at(pod, "spec", "hostNetwork"):
+            return {}
+        services = self._services.list()
+        return service_variables(pod, services, self.is_served, has_token_path=True)
 
     def _pod_dir(self, uid: str) -> Path:
         return self._data_dir / "pods" / uid

@@ -1,14 +1,13 @@
 """A container as a program of this machine: argv, environment, directory. Pure.
 
-    env    the machine's own, POD_IP and MOTORPOOL_POD_IP, thread counts where CPUs are limited,
-           the table entry's, envFrom, env
+    env    the Services' (`servicelinks.py`), the machine's own, POD_IP and MOTORPOOL_POD_IP, thread
+           counts where CPUs are limited, the table entry's, envFrom, env
     argv   the container's command or the table entry's, then the container's args
     both   $(VAR) expanded as Kubernetes does, then mount paths replaced by their directories
 
 Rules: a mount path counts where it stands as whole path components, the longest first, and inside
 ``--flag=/mnt/models/1`` too. Expansion sees the paths as the user wrote them, so that nothing is
-translated twice. There are no service links: the cluster addresses that they would name are not
-routed here, and a variable that leads nowhere is worse than none. For the API see `access.py`.
+translated twice. How a program reaches the API is in `access.py`.
 """
 
 import base64
@@ -77,6 +76,8 @@ class Surroundings:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     mounts: Sequence[Mount] = ()
     grace_s: float = 30.0
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The variables of Services; the first of *base_env* too."""
 
 
 @dataclass(frozen=True, slots=True)

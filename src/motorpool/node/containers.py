@@ -1,6 +1,11 @@
-"""From a container and the world around it to a program: reads what `command.py` decides on."""
+"""From a container and the world around it to a program: reads what `command.py` decides on.
+
+The variables of Services are those of the container's start: they are written down then, and what
+runs beside the container has the same.
+"""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -12,6 +17,7 @@ from motorpool.api import core
 from motorpool.api.errors import ApiError, NotFound
 from motorpool.api.kinds import Kind
 from motorpool.api.meta import Object, at, name_of, namespace_of
+from motorpool.base.atomicfile import write_atomically
 from motorpool.client import Client
 from motorpool.node.accelerators.allocation import Unavailable
 from motorpool.node.accelerators.devices import Accelerators
@@ -30,6 +36,7 @@ from motorpool.node.command import (
 from motorpool.node.engine import Scene
 from motorpool.node.localimages import LocalImage
 from motorpool.node.process import python_path
+from motorpool.node.servicelinks import Links
 from motorpool.node.supervisor.groups import put
 from motorpool.node.volumes import mounts_of
 
@@ -71,8 +78,22 @@ def last_message(pod_dir: Path, container: str) -> str:
         return ""
 
 
+def links_file(pod_dir: Path, container: str) -> Path:
+    """The variables of Services that a container was started with."""
+    return pod_dir / "run" / f"{container}.links.json"
+
+
+def _links_of(pod_dir: Path, container: str) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(links_file(pod_dir, container).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
 class Containers:
-    """With *accelerators*, programs are told which of them are theirs."""
+    """With *accelerators*, programs are told which of them are theirs; with *links*, where the
+    Services are."""
 
     def __init__(
         self,
@@ -80,14 +101,17 @@ class Containers:
         base_env: Mapping[str, str],
         allocatable: Mapping[str, str],
         accelerators: Accelerators | None = None,
+        links: Links | None = None,
     ) -> None:
         self._client = client
         self._accelerators = accelerators
+        self._links = links
         self._base_env = base_env
         self._allocatable = allocatable
 
     async def program(self, scene: Scene, entry: LocalImage) -> Program:
-        """Raises ConfigError; ApiError or OSError where the world does not answer."""
+        """For a start. Raises ConfigError; ApiError or OSError where the world does not answer."""
+        self.note_links(scene)
         around = await self.surroundings(scene)
         return program(scene.container.spec, scene.pod, entry, around)
 
@@ -109,12 +133,21 @@ class Containers:
         argv = [translated(part, around.mounts) for part in command]
         return await run_command(argv, env, around.directory, groups)
 
+    def note_links(self, scene: Scene) -> None:
+        """Writes down which Services there are as the container starts. Raises OSError."""
+        if self._links is not None:
+            content = json.dumps(self._links(scene.pod)).encode()
+            path = links_file(scene.pod_dir, scene.container.name)
+            write_atomically(path, content, mode=0o600, sync=False)
+
     async def surroundings(self, scene: Scene) -> Surroundings:
         """What the container's program depends on. Raises as `program` does."""
         container = scene.container
         references = references_of(container.spec)
         namespace = namespace_of(scene.pod)
+        links = _links_of(scene.pod_dir, container.name)
         base_env = {
+            **links,
             **self._base_env,
             "HOSTNAME": at(scene.pod, "spec", "hostname") or name_of(scene.pod),
             "TMPDIR": str(scene.pod_dir / "tmp"),
@@ -133,6 +166,7 @@ class Containers:
             secrets=await self._objects(core.SECRET, namespace, references.secrets),
             allocatable=self._allocatable,
             grace_s=scene.grace_s,
+            links=links,
         )
         message = Mount(
             container.spec.get("terminationMessagePath") or TERMINATION_MESSAGE,

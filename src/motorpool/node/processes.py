@@ -5,7 +5,7 @@ An image is an entry of the local images table; nothing is pulled. Each Pod has 
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,11 @@ import msgspec
 from motorpool.api.errors import ApiError, InternalError
 from motorpool.api.meta import Object, at
 from motorpool.api.streams import Pipe, Remote, Session, SessionOptions
-from motorpool.client import Client
-from motorpool.node.accelerators.devices import Accelerators
 from motorpool.node.access import write_kubeconfig
 from motorpool.node.addresses import Addresses
 from motorpool.node.attachments import attach
 from motorpool.node.command import ConfigError, Program
-from motorpool.node.containers import Containers, base_environment
+from motorpool.node.containers import Containers
 from motorpool.node.engine import Name, NotExecutable, Refused, Scene, Started
 from motorpool.node.llmengine import (
     OURS,
@@ -52,13 +50,11 @@ class Processes:
         self,
         supervisor: ProcessEngine,
         *,
-        client: Client,
+        containers: Containers,
         table: ImagesTable,
         addresses: Addresses,
         data_dir: Path,
         host_ip: str,
-        allocatable: Mapping[str, str],
-        accelerators: Accelerators,
     ) -> None:
         self._supervisor = supervisor
         self._table = table
@@ -66,7 +62,7 @@ class Processes:
         self._host_ip = host_ip
         self._addresses = addresses
         self._groups: dict[str, tuple[str, ...]] = {}  # of the runs that have any
-        self._containers = Containers(client, base_environment(), allocatable, accelerators)
+        self._containers = containers
 
     @property
     def name(self) -> Name:

@@ -46,15 +46,17 @@ class PodmanContainers:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         found = await self._service.restrictions()
         try:
+            self._containers.note_links(scene)
             around = await self._containers.surroundings(scene)
-            own = environment(scene.container.spec, scene.pod, replace(around, base_env={}))
+            bare = replace(around, base_env=around.links)
+            own = environment(scene.container.spec, scene.pod, bare)
             assigned = await self._accelerators.assigned(scene.pod, scene.container.name)
             surrounded = Surrounded(
                 owner=self._owner,
                 pod_id=pod_id,
                 run=int(run),
                 image=image,
-                env=own,
+                env={**around.links, **own},
                 mounts=around.mounts,
                 log_path=str(log_path),
                 grace_s=scene.grace_s,

@@ -68,7 +68,7 @@ class PodmanEngine:
         *,
         addresses: Addresses,
         host_ip: str,
-        allocatable: Mapping[str, str],
+        containers: Containers,
         accelerators: Accelerators,
         tell: Callable[[str], None],
     ) -> None:
@@ -83,7 +83,6 @@ class PodmanEngine:
         self._libpod = Libpod(self._service.socket)
         self._pods = PodmanPods(self._libpod, addresses, self._owner, tell)
         self._pulls = Pulls(context.client, self._libpod)
-        containers = Containers(context.client, {}, allocatable)
         self._made = PodmanContainers(
             self._libpod, self._service, containers, accelerators, self._owner
         )
