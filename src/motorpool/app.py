@@ -65,6 +65,7 @@ class Options:
     http_port: int = 8080
     https_port: int = 8443
     cluster_runtimes: bool = True
+    headless_services: bool = True  # of InferenceServices
     engine: "Wanted" = "auto"  # of Pods: process, podman, or which fits each
     controllers: bool = True  # the serving ones; False leaves them to `motorpool operator`
     manifests: tuple[str, ...] = ()  # directories of them, beside those of the data directory
@@ -346,6 +347,7 @@ async def _install(context: "Context", options: Options) -> None:
         context.settings.namespace,
         cluster_runtimes=options.cluster_runtimes,
         has_program=has_program,
+        headless_services=options.headless_services,
     )
 
 

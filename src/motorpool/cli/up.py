@@ -30,6 +30,11 @@ from motorpool.cli.console import fail
     help="Whether the shipped runtimes serve every namespace, or must be copied as on MicroShift.",
 )  # fmt: skip
 @click.option(
+    "--headless-services/--no-headless-services", default=True,
+    help="Whether the Services of InferenceServices are headless, as on MicroShift, or have a "
+    "cluster address that other pods reach them at.",
+)  # fmt: skip
+@click.option(
     "--controllers/--no-controllers", default=True,
     help="Whether to run the serving controllers, or leave them to `motorpool operator`.",
 )  # fmt: skip

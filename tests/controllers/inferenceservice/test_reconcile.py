@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,6 +190,27 @@ async def test_a_change_of_the_configuration_is_seen_without_a_restart():
             return pod["initContainers"][0]["image"]
 
         await world.until(lambda: image() == "mirror/initializer:2")
+
+
+@pytest.mark.parametrize("headless", [True, False])
+async def test_a_service_stays_headless_or_not_whatever_the_configuration_says_later(headless):
+    def said(value):
+        config = configuration()
+        config["data"]["service"] = json.dumps({"serviceClusterIPNone": value})
+        return config
+
+    async with World(isvc(), runtime(), config=said(headless)).turning() as world:
+        await world.until(lambda: world.child(core.SERVICE))
+
+        def change(obj):
+            obj["spec"]["clusterIP"] = "None" if headless else "127.128.9.9"
+            obj["metadata"]["labels"].pop("app")
+
+        await world.client.update(core.CONFIG_MAP, said(not headless))
+        await world.edit(core.SERVICE, "resnet-predictor", change)
+        await world.until(lambda: "app" in world.child(core.SERVICE)["metadata"]["labels"])
+        kept = world.child(core.SERVICE)["spec"]["clusterIP"]
+        assert kept == ("None" if headless else "127.128.9.9")
 
 
 async def test_what_a_user_changes_on_a_child_is_put_right():

@@ -137,3 +137,11 @@ async def test_a_placeholder_without_a_program_gives_way_to_its_image():
     assert images["kserve-ovms"] == "ovms-image"
     assert images["vllm-cuda-runtime"].startswith("quay.io/modh/vllm@sha256:")
     assert images["kserve-sklearnserver"] == "kserve/sklearnserver:latest"
+
+
+@pytest.mark.parametrize("headless", [True, False])
+async def test_whether_services_are_headless_is_for_the_platform_to_say(headless):
+    client = MemoryClient()
+    await install(client, NAMESPACE, cluster_runtimes=False, headless_services=headless)
+    data = client.kept(core.CONFIG_MAP, NAMESPACE, "inferenceservice-config")["data"]
+    assert json.loads(data["service"]) == {"serviceClusterIPNone": headless}

@@ -195,6 +195,15 @@ def _service(metadata: Object, pod: Object, config: Config, *, agent: bool) -> O
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body}
 
 
+def with_kept_address(service: Object, there: Object | None) -> Object:
+    """A Service stays headless or not, whatever the configuration says now: no API changes that."""
+    before = at(there, "spec", "clusterIP")
+    if service["kind"] != "Service" or not before:
+        return service
+    spec = {key: value for key, value in service["spec"].items() if key != "clusterIP"}
+    return {**service, "spec": {**spec, **({"clusterIP": before} if before == "None" else {})}}
+
+
 def _service_ports(name: str, containers: Sequence[Object]) -> list[Object]:
     serving = next((c for c in containers if c.get("name") == TRANSFORMER_CONTAINER), containers[0])
     declared = serving.get("ports") or ()

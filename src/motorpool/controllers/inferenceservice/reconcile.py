@@ -33,7 +33,12 @@ from motorpool.controllers.inferenceservice.admission import admit
 from motorpool.controllers.inferenceservice.childkinds import BY_OWNER, ChildKinds
 from motorpool.controllers.inferenceservice.config import Config, config_of
 from motorpool.controllers.inferenceservice.credentials import ca_bundle_copy, secret_names
-from motorpool.controllers.inferenceservice.desired import Inputs, desired_state, is_stopped
+from motorpool.controllers.inferenceservice.desired import (
+    Inputs,
+    desired_state,
+    is_stopped,
+    with_kept_address,
+)
 from motorpool.controllers.inferenceservice.exposure import entry_of
 from motorpool.controllers.inferenceservice.exposurestatus import Exposed
 from motorpool.controllers.inferenceservice.hardware import KINDS as PROFILES
@@ -229,8 +234,10 @@ class _Reconciler:
         written = []
         for obj in wanted:
             kind = self.kinds.of(obj)
+            there = self._context.informers(kind).get(*key_of(obj))
             try:
-                written.append(await client.apply(kind, obj, manager=FIELD_MANAGER))
+                kept = with_kept_address(obj, there)
+                written.append(await client.apply(kind, kept, manager=FIELD_MANAGER))
             except (Invalid, BadRequest, Forbidden) as error:
                 # What the user wrote makes an object that the API does not take.
                 message = f"{error}: correct the InferenceService or its ServingRuntime"

@@ -97,10 +97,12 @@ _VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-def config_map(namespace: str) -> Object:
+def config_map(namespace: str, *, headless: bool = True) -> Object:
+    """*headless*: whether the Services of InferenceServices are; upstream KServe has it false."""
+    values = {**_VALUES, "service": {"serviceClusterIPNone": headless}}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": NAME, "namespace": namespace},
-        "data": {key: json.dumps(value, indent=2) + "\n" for key, value in _VALUES.items()},
+        "data": {key: json.dumps(value, indent=2) + "\n" for key, value in values.items()},
     }

@@ -29,6 +29,7 @@ async def install(
     *,
     cluster_runtimes: bool,
     has_program: Callable[[str], bool] = lambda image: True,
+    headless_services: bool = True,
 ) -> None:
     """Makes *namespace* hold the configuration and the runtimes that ship with the platform.
 
@@ -37,10 +38,10 @@ async def install(
     machine has no program (*has_program*) gives way to the image that it stands for: whatever runs
     that image has to pull it.
     """
-    objects = [
-        (kind, _pullable(obj, has_program))
-        for kind, obj in shipped_objects(namespace, cluster_runtimes=cluster_runtimes)
-    ]
+    shipped = shipped_objects(
+        namespace, cluster_runtimes=cluster_runtimes, headless_services=headless_services
+    )
+    objects = [(kind, _pullable(obj, has_program)) for kind, obj in shipped]
     first, *others = objects
     await client.apply(first[0], first[1], manager=FIELD_MANAGER)
     await asyncio.gather(*(client.apply(kind, obj, manager=FIELD_MANAGER) for kind, obj in others))
@@ -57,11 +58,13 @@ def _pullable(obj: Object, has_program: Callable[[str], bool]) -> Object:
     return {**obj, "spec": {**obj["spec"], "containers": resolved}}
 
 
-def shipped_objects(namespace: str, *, cluster_runtimes: bool) -> list[tuple[Kind, Object]]:
+def shipped_objects(
+    namespace: str, *, cluster_runtimes: bool, headless_services: bool = True
+) -> list[tuple[Kind, Object]]:
     """Everything that `install` applies, the namespace first."""
     objects: list[tuple[Kind, Object]] = [
         (core.NAMESPACE, _namespace(namespace)),
-        (core.CONFIG_MAP, config_map(namespace)),
+        (core.CONFIG_MAP, config_map(namespace, headless=headless_services)),
     ]
     for runtime in shipped_runtimes():
         metadata = runtime["metadata"]
