@@ -174,6 +174,7 @@ async def _serve(options: Options, on_serving: OnServing, started: float) -> Non
             store,
             sealer=Sealer.ensure(data_dir / "pki" / "secrets.key"),
             data_dir=str(data_dir.resolve()),
+            demands_accounts=True,
         )
         client = LocalClient(registry)
         informers, events = Informers(client), EventRecorder(client)

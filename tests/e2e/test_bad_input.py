@@ -276,3 +276,50 @@ def test_envoy_missing(tmp_path):
     )  # fmt: skip
 
     assert "nvoy" in one_line(done)
+
+
+# ---- An account that is not there ----------------------------------------------------------------
+
+
+def test_a_service_whose_account_is_missing_says_how_to_make_it_and_goes_on_once_it_is_there(
+    platform,
+):
+    isvc = yaml.safe_load(inference_service("staffed"))
+    isvc["spec"]["predictor"]["serviceAccountName"] = "robot"
+    apply(platform, yaml.safe_dump(isvc))
+    lookup = "error looking up service account default/robot"
+    found = eventually(
+        lambda: (
+            lookup in condition(platform, "staffed").get("message", "")
+            and condition(platform, "staffed")
+        )
+    )
+    assert (found["status"], found["reason"]) == ("False", "FailedCreate")
+    assert 'serviceaccount "robot" not found' in found["message"]
+    assert "kubectl create serviceaccount robot -n default" in found["message"]
+    assert eventually(lambda: [e for e in events(platform, "staffed-predictor") if lookup in e])
+    assert eventually(
+        lambda: [e for e in events(platform, "staffed") if "kubectl create serviceaccount" in e]
+    )
+    platform.kubectl("create", "serviceaccount", "robot")
+    eventually(lambda: lookup not in condition(platform, "staffed").get("message", ""))
+    pods = platform.kubectl_json("get", "pods")["items"]
+    assert any(pod["metadata"]["name"].startswith("staffed-predictor-") for pod in pods)
+
+
+def test_a_pod_whose_account_is_missing_is_refused(platform):
+    spec = {"serviceAccountName": "nobody", "containers": [{"name": "main", "image": "i"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lonely"}, "spec": spec}
+    assert (
+        'pods "lonely" is forbidden: error looking up service account default/nobody: '
+        'serviceaccount "nobody" not found'
+    ) in apply(platform, yaml.safe_dump(pod))
+
+
+def test_a_pod_of_a_namespace_made_this_moment_is_taken(platform):
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "early", "namespace": "fresh"},
+        "spec": {"containers": [{"name": "main", "image": "i"}]},
+    }  # fmt: skip
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fresh"}}
+    assert "pod/early created" in apply(platform, yaml.safe_dump_all([namespace, pod]))

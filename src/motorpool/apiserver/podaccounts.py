@@ -2,11 +2,13 @@
 
 The token is a projected volume, mounted where clients of the API look for it, unless the Pod or
 the account says ``automountServiceAccountToken: false`` (the Pod's word counts) or something is
-mounted there already. An account that is not there yet gives a token once it is.
+mounted there already. Where accounts are not demanded, one that is not there yet gives a token once
+it is.
 """
 
 from motorpool.api.meta import Object
 
+DEFAULT = "default"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607
 NAME_PREFIX = "kube-api-access-"

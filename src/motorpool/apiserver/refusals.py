@@ -66,6 +66,11 @@ def precondition_failed(kind: Kind, name: str, what: str, wanted: str, actual: s
     return Conflict(message, details={key: value for key, value in details.items() if value})
 
 
+def no_account(pod: str, namespace: str, name: str) -> Forbidden:
+    why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+    return Forbidden(f'pods "{pod}" is forbidden: {why}', details={"name": pod, "kind": "pods"})
+
+
 def namespace_terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     why = f"unable to create new content in namespace {namespace} because it is being terminated"
     details = _details(kind, name)

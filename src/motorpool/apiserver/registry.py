@@ -60,9 +60,10 @@ class Registry:
         source: random.Random | None = None,
         sealer: Sealer | None = None,
         data_dir: str = "",
+        demands_accounts: bool = False,
     ) -> None:
         """With a *sealer*, Secrets are sealed in the store. *data_dir* says where the addresses of
-        Services start."""
+        Services start. With *demands_accounts* a Pod's ServiceAccount has to be there."""
         self.clock = clock
         self.virtual = VirtualKinds()
         self.kinds = LiveKinds(scheme.KINDS)
@@ -73,6 +74,7 @@ class Registry:
         source = source or random.Random()
         addresses = ServiceAddresses(data_dir, source)
         self._writer = Writer(self._shelf, clock, source, addresses)
+        self._writer.demands_accounts = demands_accounts
         self.turns = self._writer.turns
         self._below: dict[tuple[Kind, str], Below] = {}
 

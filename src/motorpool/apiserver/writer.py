@@ -4,6 +4,7 @@ One shape for every write: read what is, make what should be (pure), store it, e
 Rules: what goes in belongs to the writer from then on; writers of one object take turns.
 """
 
+import asyncio
 import random
 import uuid
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from motorpool.base.clock import Clock, rfc3339
 
 CONFLICT_TRIES_MAX = 5
 NAME_TRIES_MAX = 8
+ACCOUNT_TRIES_MAX = 10  # for the account that a namespace is given, which may come after its pods
+ACCOUNT_RETRY_S = 0.1
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 Change: TypeAlias = Callable[[Object], Object]
@@ -40,6 +43,7 @@ class Writer:
         self._random = source
         self._addresses = addresses
         self._knows_held = False
+        self.demands_accounts = False
 
     async def create(
         self,
@@ -63,7 +67,7 @@ class Writer:
         admission.fill(kind, obj, None)
         hooks.BEGIN.get(kind, hooks.nothing)(obj)
         if kind is core.POD:
-            await self._take_account(namespace, obj)
+            await self._take_account(namespace, obj, base)
         admission.check(kind, obj, None)
         if options.check is not None:
             options.check(obj, None)
@@ -83,12 +87,25 @@ class Writer:
             raise refusals.already_exists(kind, obj["metadata"]["name"])
         return obj
 
-    async def _take_account(self, namespace: str, pod: Object) -> None:
+    async def _take_account(self, namespace: str, pod: Object, base: str) -> None:
         spec = pod.get("spec") or {}
-        if spec.get("containers"):
-            name = str(spec.get("serviceAccountName") or "default")
-            account = await self._shelf.find(core.SERVICE_ACCOUNT, namespace, name)
-            podaccounts.take_over(pod, account, self._generated(""))
+        if not spec.get("containers"):
+            return
+        name = str(spec.get("serviceAccountName") or podaccounts.DEFAULT)
+        account = await self._account(namespace, name)
+        if account is None and self.demands_accounts:
+            raise refusals.no_account(str(base or pod["metadata"]["name"]), namespace, name)
+        podaccounts.take_over(pod, account, self._generated(""))
+
+    async def _account(self, namespace: str, name: str) -> Object | None:
+        is_waited_for = self.demands_accounts and name == podaccounts.DEFAULT
+        for number in range(ACCOUNT_TRIES_MAX if is_waited_for else 1):
+            if number:
+                await asyncio.sleep(ACCOUNT_RETRY_S)
+            found = await self._shelf.find(core.SERVICE_ACCOUNT, namespace, name)
+            if found is not None:
+                return found
+        return None
 
     async def _insert(self, kind: Kind, obj: Object, base: str) -> Object:
         if kind is core.SERVICE:

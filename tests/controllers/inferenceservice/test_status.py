@@ -122,6 +122,23 @@ def test_later_rules_about_the_deployment_override_earlier_ones(conditions, expe
     assert (found["status"], found["reason"]) == expected
 
 
+def test_a_missing_service_account_is_told_with_the_next_step():
+    words = (
+        'pods "iris-5d4f-" is forbidden: error looking up service account ns/robot: '
+        'serviceaccount "robot" not found'
+    )
+    have = deployment(*STARTING)
+    have["status"]["conditions"].append(
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
+    )
+    found = component_condition("predictor", have)
+    assert (found["status"], found["reason"]) == ("False", "FailedCreate")
+    assert found["message"] == (
+        f"{words}: create it with `kubectl create serviceaccount robot -n ns`, or correct "
+        "serviceAccountName"
+    )
+
+
 def test_a_service_with_an_address_translates_ports():
     seen = Observed(services={"predictor": service(headless=False)})
     status = observed_status(isvc(), seen, CONFIG, NOW)

@@ -33,6 +33,7 @@ LOADING = status_of(
     [pod(initContainerStatuses=[{"name": "storage-initializer", "state": {"running": {}}}])],
 )
 PENDING = status_of(STARTING)
+NO_PODS = status_of((*STARTING, ("ReplicaFailure", "True", "FailedCreate")))
 SERVING = status_of(READY, [pod(ready=True)])
 STOPPED = stopped(isvc(), NOW)
 PULL_FAILED = status_of(
@@ -63,6 +64,8 @@ def told(before, after):
     [
         ({}, PENDING, []),
         (PENDING, PENDING, []),
+        (PENDING, NO_PODS, [("Warning", "FailedCreate")]),
+        (NO_PODS, NO_PODS, []),
         ({}, REFUSED, [("Warning", "NoSupportingRuntime")]),
         (REFUSED, REFUSED, []),
         (REFUSED, PENDING, []),

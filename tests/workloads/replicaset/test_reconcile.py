@@ -7,6 +7,7 @@ from motorpool.api import apps, core
 from motorpool.api.errors import Forbidden
 from motorpool.api.meta import ObjectKey, controller_of
 from motorpool.base.clock import rfc3339
+from motorpool.loop.informer import Change
 from motorpool.workloads.replicaset.reconcile import controller
 from tests.workloads.cluster import Cluster, listening, quiet, running, until
 from tests.workloads.objects import pod, ready_condition, replica_set
@@ -75,6 +76,18 @@ async def test_a_refusal_is_a_condition_and_an_event_and_tried_again():
     assert status["conditions"][0]["type"] == "ReplicaFailure"
     assert status["conditions"][0]["reason"] == "FailedCreate"
     assert status["conditions"][0]["message"] == "exceeded quota: small"
+
+
+async def test_pods_that_were_refused_are_tried_again_when_an_account_comes():
+    refused, fine = replica_set(replicas=1), replica_set("web-2", replicas=1)
+    refused["status"] = {"conditions": [{"type": "ReplicaFailure", "status": "True"}]}
+    metadata = {"name": "robot", "namespace": "n"}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    async with listening(Cluster(refused, fine), controller) as replica_sets:
+        sources = replica_sets.sources.items()
+        keys_of = next(keys for informer, keys in sources if informer.kind is core.SERVICE_ACCOUNT)
+        assert list(keys_of(Change(None, account))) == [KEY]
+        assert list(keys_of(Change(account, account))) == []
 
 
 async def test_a_namespace_that_ends_is_no_failure():

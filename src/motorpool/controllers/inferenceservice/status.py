@@ -5,6 +5,7 @@ them that is not True. A predictor that cannot come up says why in its own condi
 observedGeneration is the predictor Deployment's, as KServe has it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -202,8 +203,21 @@ def component_condition(component: str, deployment: Object | None) -> Object:
     if _is(available, "False"):
         result = _taken(result, "False", available)
     if _is(have.get("ReplicaFailure"), "True"):
-        result = _taken(result, "False", have["ReplicaFailure"])
+        result = _with_advice(_taken(result, "False", have["ReplicaFailure"]))
     return result
+
+
+_NO_ACCOUNT = re.compile(r"error looking up service account ([^/\s]+)/([^:\s]+): .* not found")
+
+
+def _with_advice(condition: Object) -> Object:
+    """What the API says of pods that it does not take, with the next step where one is known."""
+    found = _NO_ACCOUNT.search(condition.get("message", ""))
+    if found is None:
+        return condition
+    advice = f"create it with `kubectl create serviceaccount {found[2]} -n {found[1]}`, or correct "
+    message = f"{condition['message']}: {advice}serviceAccountName"
+    return {**condition, "message": message}
 
 
 def image_volume_condition(observed: Observed) -> Object | None:

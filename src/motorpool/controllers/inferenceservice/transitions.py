@@ -17,6 +17,7 @@ from motorpool.controllers.inferenceservice.status import (
     status_is_ready,
 )
 
+FAILED_CREATE = "FailedCreate"
 ADVISORY = ("FieldsIgnored", "OciImageVolumeCompatible")
 
 
@@ -31,6 +32,7 @@ def transitions(name: str, before: Object, after: Object) -> Iterator[Happened]:
     yield from _readiness(name, before, after)
     yield from _stop(name, before, after)
     yield from _model(name, before, after)
+    yield from _refused_pods(before, after)
     if _several(after) or _several(before):
         yield from _components(before, after)
     for kind in ADVISORY:
@@ -74,6 +76,14 @@ def _model(name: str, before: Object, after: Object) -> Iterator[Happened]:
 def _cause(status: Object) -> Object:
     """The condition that tells why what was asked for last does not serve."""
     return _condition(status, REPLACED) or _condition(status, READY)
+
+
+def _refused_pods(before: Object, after: Object) -> Iterator[Happened]:
+    """Pods that the API does not take: what it says is on a ReplicaSet, two objects away."""
+    for component in COMPONENTS:
+        new, old = (_condition(s, f"{component.capitalize()}Ready") for s in (after, before))
+        if new.get("reason") == FAILED_CREATE and new.get("message") != old.get("message"):
+            yield Happened("Warning", FAILED_CREATE, _why(new))
 
 
 def _components(before: Object, after: Object) -> Iterator[Happened]:

@@ -15,6 +15,7 @@ from motorpool.api.errors import ApiError, Conflict, NotFound
 from motorpool.api.meta import (
     Object,
     ObjectKey,
+    at,
     controller_of,
     is_deleting,
     key_of,
@@ -42,7 +43,11 @@ def controller(context: Context) -> Controller:
     actor = _ReplicaSets(context, sets, pods)
     return Controller(
         COMPONENT,
-        {sets.informer: own_key, pods.informer: actor.keys_of_pod},
+        {
+            sets.informer: own_key,
+            pods.informer: actor.keys_of_pod,
+            context.informers(core.SERVICE_ACCOUNT): actor.keys_of_account,
+        },
         actor.reconcile,
     )
 
@@ -77,6 +82,13 @@ class _ReplicaSets:
             if selector.matches(labels):
                 keys.append(key_of(replica_set))
         return keys
+
+    def keys_of_account(self, change: Change) -> Iterable[ObjectKey]:
+        """The ReplicaSets whose pods were refused, perhaps for want of an account that is new."""
+        if change.new is None or change.old is not None:
+            return []
+        sets = self._sets.informer.list(namespace_of(change.new))
+        return [key_of(each) for each in sets if at(each, "status", "conditions")]
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         replica_set = self._sets.get(*key)
