@@ -56,6 +56,7 @@ class Shell:
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "KUBECONFIG": str(directory / "kubeconfig"),
             "TZ": "UTC",
+            "TMPDIR": str(directory),  # kubectl leaves what an editor would not save
         }
         self._names = {
             str(platform.data_dir): "DATA",
