@@ -347,6 +347,25 @@ def test_a_hubs_model_comes_whole_and_verified(web, tmp_path):
     assert [path for path, _ in web.asked] == ["/api/models/owner/model/revision/main"]
 
 
+def test_a_hubs_file_that_broke_off_goes_on_where_it_stopped(web, tmp_path):
+    env = hub(web, {"model.safetensors": MODEL})
+    path = "/owner/model/resolve/c0ffee/model.safetensors"
+    page = "/api/models/owner/model/revision/main"
+    web.cut_after, web.cuts = 400_000, 2  # the list of files is shorter and comes whole
+    get("hf://owner/model", tmp_path, env)
+    assert files_in(tmp_path) == {"model.safetensors": MODEL}
+    assert web.asked == [(page, ""), (path, ""), (path, "bytes=400000-")]
+
+
+def test_a_hubs_names_are_escaped_in_its_addresses(web, tmp_path):
+    env = hub(web, {"a%20b #1?.json": b"{}"})
+    web.files["/owner/model/resolve/c0ffee/a%2520b%20%231%3F.json"] = b"{}"
+    page = web.files["/api/models/owner/model/revision/main"]
+    web.files["/api/models/owner/model/revision/refs%2Fpr%2F1"] = page
+    get("hf://owner/model:refs/pr/1", tmp_path, env)
+    assert files_in(tmp_path) == {"a%20b #1?.json": b"{}"}
+
+
 def test_an_altered_file_of_a_hub_is_no_model(web, tmp_path):
     env = hub(web, {"config.json": b"{}"})
     web.files["/owner/model/resolve/c0ffee/config.json"] = b"[]"

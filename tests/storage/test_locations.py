@@ -19,6 +19,28 @@ from motorpool.storage.locations import Location, parse
             Location("https://acc.blob.core.windows.net/c/a/b", "azure", "c", "a/b", account="acc"),
         ),
         (
+            "https://acc.z12.blob.storage.azure.net/c/b",
+            Location(
+                "https://acc.z12.blob.storage.azure.net/c/b",
+                "azure",
+                "c",
+                "b",
+                account="acc",
+                endpoint="https://acc.z12.blob.storage.azure.net",
+            ),
+        ),
+        (
+            "https://acc.blob.core.windows.net/c/a?sr=c&sp=rl&sig=x",
+            Location(
+                "https://acc.blob.core.windows.net/c/a",
+                "azure",
+                "c",
+                "a",
+                account="acc",
+                signature="sr=c&sp=rl&sig=x",
+            ),
+        ),
+        (
             "https://acc.blob.core.windows.net/c/a.onnx?sig=x",
             Location("https://acc.blob.core.windows.net/c/a.onnx?sig=x", "web", path="a.onnx"),
         ),

@@ -112,7 +112,7 @@ class _Fetch:
             items,
             origin,
             self._destination,
-            workers=settings.concurrency(self._env),
+            workers=settings.concurrency(self._env, self._location.kind),
             progress=self._progress,
             free_bytes=self._free_bytes,
         )

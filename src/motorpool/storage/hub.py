@@ -6,6 +6,7 @@ HF_TOKEN authenticates, HF_ENDPOINT names another hub.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from motorpool.storage.errors import Interrupted, NothingFound, StorageError
 from motorpool.storage.locations import Location
@@ -44,7 +45,8 @@ def _model(
 ) -> dict[str, Any]:
     import httpx
 
-    url = f"{endpoint}/api/models/{location.bucket}/revision/{location.revision}"
+    revision = quote(location.revision, safe="")  # such as refs/pr/1
+    url = f"{endpoint}/api/models/{location.bucket}/revision/{revision}"
     problem = ""
     for _ in range(ATTEMPTS_MAX):
         try:
@@ -87,7 +89,7 @@ def _item(entry: dict[str, Any], base: str, commit: str, modified: float | None)
     size = large.get("size", entry.get("size"))
     return Item(
         path=name,
-        address=f"{base}/{name}",
+        address=f"{base}/{quote(name)}",
         size=None if size is None else int(size),
         version=digest[1] if digest else commit,
         modified_s=modified,

@@ -4,13 +4,13 @@ Rule: an address that nothing here can fetch is refused by its scheme, with what
 """
 
 import re
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from motorpool.storage.errors import StorageError
 
-_AZURE_BLOB = re.compile(r"^(?P<account>[^./]+)\.blob\.(core\.windows\.net|[^/]*azure[^/]*)$")
-_AZURE_FILE = re.compile(r"^[^./]+\.file\.core\.windows\.net$")
+_AZURE = r"^(?P<account>[^./]+)\.(z\d{1,2}\.)?%s\.(core\.windows\.net|[^/]*azure[^/]*)$"
+_AZURE_BLOB, _AZURE_FILE = re.compile(_AZURE % "blob"), re.compile(_AZURE % "file")
 _NOT_SUPPORTED = {
     "hdfs": "copy the model to s3://, or mount it with pvc://",
     "webhdfs": "copy the model to s3://, or mount it with pvc://",
@@ -18,6 +18,7 @@ _NOT_SUPPORTED = {
     "pvc": "the controller mounts claims; use pvc:// as a storageUri, not here",
     "oci": "the controller mounts images; use oci:// as a storageUri, not here",
     "oci+native": "the controller mounts images; use oci:// as a storageUri, not here",
+    "oci+fetch": "the controller mounts images; use oci:// as a storageUri, not here",
     "git": "pack the files as a ModelCar and use oci://",
 }
 FETCHED = ("s3://", "gs://", "https://", "http://", "hf://", "file://")
@@ -32,6 +33,8 @@ class Location:
     bucket: str = ""  # the container, for Azure; owner/model for a hub
     path: str = ""
     account: str = ""  # Azure's
+    endpoint: str = ""  # Azure's, where it is not the public cloud's
+    signature: str = field(default="", repr=False)  # Azure's: what signs the address, a secret
     revision: str = ""  # a hub's
 
 
@@ -69,11 +72,22 @@ def _web(uri: str) -> Location:
     if not host:
         raise StorageError(f"{uri} names no host: correct it")
     azure = _AZURE_BLOB.match(host)
-    if azure and not parts.query:  # with a query it is signed, and any web client may read it
+    if azure and (not parts.query or _may_list(parts.query)):
+        bare, _, signature = uri.partition("?")
         container, _, path = parts.path.strip("/").partition("/")
         if not container:
-            raise StorageError(f"{uri} names no container: add it to the path")
-        return Location(uri, "azure", container, unquote(path), account=azure["account"])
+            raise StorageError(f"{bare} names no container: add it to the path")
+        public = f"https://{azure['account']}.blob.core.windows.net"
+        endpoint = f"{parts.scheme}://{parts.netloc}"
+        return Location(
+            bare,
+            "azure",
+            container,
+            unquote(path),
+            account=azure["account"],
+            endpoint="" if endpoint == public else endpoint,
+            signature=signature,
+        )
     if _AZURE_FILE.match(host):
         raise StorageError(f"{uri}: Azure file shares are not supported: use blob storage")
     if parts.path.endswith(".git"):
@@ -81,3 +95,13 @@ def _web(uri: str) -> Location:
     if parts.path.endswith("/") or not parts.path:
         raise StorageError(f"{uri} names no file: name a file or an archive")
     return Location(uri, "web", path=unquote(parts.path.rpartition("/")[2]))
+
+
+def _may_list(query: str) -> bool:
+    """Whether Azure's signature covers a container or a directory, and not a single blob.
+
+    What is signed for one blob any web client may read, and it may read nothing else.
+    """
+    fields = {name: values[0] for name, values in parse_qs(query).items()}
+    covers = fields.get("sr") in ("c", "d") or "c" in fields.get("srt", "")
+    return "sig" in fields and covers and "l" in fields.get("sp", "")

@@ -7,6 +7,7 @@ also its checksum.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from motorpool.storage import settings
@@ -21,6 +22,12 @@ CHUNK = 4 << 20
 RETRIES = {"max_retries": 3}
 TIMEOUTS = {"connect_timeout": "5s", "timeout": "1h"}
 _MD5 = re.compile(r"^[0-9a-f]{32}$")
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_DURATION = re.compile(r" in [0-9.]+(ns|µs|ms|s)\b")
+_REFUSALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidToken",
+             "ExpiredToken", "PublicAccessNotPermitted", "InvalidAuthenticationInfo")  # fmt: skip
+"""What stores say with another status than 401 or 403, too."""
 
 
 class ObjectOrigin:
@@ -40,7 +47,10 @@ class ObjectOrigin:
             if not found and location.path:
                 meta = obstore.head(self._store, location.path)
                 found = [self._item(meta, location.path.rpartition("/")[2])]
-        wanted = [item for item in found if item.path and chosen(item.path)]
+        directories = {str(p) for item in found for p in PurePosixPath(item.path).parents}
+        # Consoles and file systems on top of stores keep an empty object for each directory.
+        files = [item for item in found if item.size or item.path not in directories]
+        wanted = [item for item in files if item.path and chosen(item.path)]
         if not wanted:
             where = "matches the patterns" if found else "is there"
             raise NothingFound(f"no model at {location.uri}: nothing {where}; correct the path")
@@ -48,7 +58,12 @@ class ObjectOrigin:
 
     def read(self, item: Item, offset: int) -> Iterator[memoryview]:
         import obstore
-        from obstore.exceptions import BaseError, PreconditionError
+        from obstore.exceptions import (
+            BaseError,
+            PermissionDeniedError,
+            PreconditionError,
+            UnauthenticatedError,
+        )
 
         options: dict[str, Any] = {}
         if offset:
@@ -65,6 +80,8 @@ class ObjectOrigin:
             raise NothingFound(
                 f"{item.address} went away while the model was read: upload it anew"
             ) from error
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise _Explained(self._location, self._settings).of(error) from error
         except BaseError as error:
             raise Interrupted(first_line(error)) from error
 
@@ -83,8 +100,9 @@ class ObjectOrigin:
 
 
 def first_line(error: BaseException) -> str:
+    """Without how long it took: the same failure has the same text each time."""
     text = str(error).strip().splitlines()
-    return text[0][:300] if text else type(error).__name__
+    return _DURATION.sub("", text[0])[:300] if text else type(error).__name__
 
 
 def _settings_of(location: Location, env: Mapping[str, str]) -> settings.StoreSettings:
@@ -92,7 +110,7 @@ def _settings_of(location: Location, env: Mapping[str, str]) -> settings.StoreSe
         return settings.s3(env)
     if location.kind == "gs":
         return settings.gcs(env)
-    return settings.azure(env, location.account)
+    return settings.azure(env, location.account, location.endpoint, location.signature)
 
 
 def _store(location: Location, found: settings.StoreSettings) -> "ObjectStore":
@@ -129,19 +147,28 @@ class _Explained:
         from obstore.exceptions import BaseError
 
         if isinstance(error, BaseError | FileNotFoundError):
-            raise self._of(error) from error
+            raise self.of(error) from error
 
-    def _of(self, error: Exception) -> StorageError:
+    def of(self, error: Exception) -> StorageError:
         from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
 
         uri, text = self._location.uri, str(error)
-        bucket = self._location.bucket
-        if "NoSuchBucket" in text or "ContainerNotFound" in text:
-            return NothingFound(f"{uri}: bucket {bucket} does not exist: create it, or correct it")
+        word = "container" if self._location.kind == "azure" else "bucket"
+        bucket = f"{word} {self._location.bucket}"
+        status, code = (found[1] if found else "" for found in
+                        (_STATUS.search(text), _CODE.search(text)))  # fmt: skip
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            return NothingFound(f"{uri}: {bucket} does not exist: create it, or correct it")
+        if code in ("InvalidBucketName", "InvalidResourceName", "OutOfRangeInput"):
+            return StorageError(f"{uri}: the store knows no such name as {bucket} ({code}): "
+                                "correct it")  # fmt: skip
+        if "performing token request" in text:
+            return StorageError(f"{uri}: these credentials give no token ({first_line(error)}): "
+                                "correct the Secret")  # fmt: skip
         refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-        known = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "InvalidToken")
-        code = next((word for word in known if word in text), "")
-        if refused or code:
+        # Azure does not say to strangers whether what they may not see exists.
+        hidden = self._settings.anonymous and code == "ResourceNotFound"
+        if refused or status in ("401", "403") or code in _REFUSALS or hidden:
             because = f" ({code})" if code else ""
             if self._settings.anonymous:
                 return StorageError(
@@ -150,7 +177,7 @@ class _Explained:
                 )
             return StorageError(
                 f"{uri}: the store refuses these credentials{because}: correct the Secret, and "
-                f"see that they may list and read bucket {bucket}"
+                f"see that they may list and read {bucket}"
             )
         if isinstance(error, NotFoundError | FileNotFoundError):
             return NothingFound(f"no model at {uri}: nothing is there; correct the path")

@@ -85,24 +85,32 @@ def gcs(env: Environment) -> StoreSettings:
     return StoreSettings(config, _client(config.get("base_url", ""), None), not file)
 
 
-def azure(env: Environment, account: str) -> StoreSettings:
-    """The names with AZ_ are those of older Secrets."""
+def azure(env: Environment, account: str, endpoint: str = "", signature: str = "") -> StoreSettings:
+    """The names with AZ_ are those of older Secrets. A signature in the address goes first."""
     config: dict[str, Any] = {"account_name": account}
+    endpoint = env.get("AZURE_STORAGE_ENDPOINT") or endpoint
+    if endpoint:
+        config["endpoint"] = endpoint.rstrip("/")
+    if signature:
+        return StoreSettings({**config, "sas_key": signature}, _client(endpoint, None))
     names = {
         "client_id": ("AZURE_CLIENT_ID", "AZ_CLIENT_ID"),
         "client_secret": ("AZURE_CLIENT_SECRET", "AZ_CLIENT_SECRET"),
         "tenant_id": ("AZURE_TENANT_ID", "AZ_TENANT_ID"),
+        "federated_token_file": ("AZURE_FEDERATED_TOKEN_FILE",),
         "account_key": ("AZURE_STORAGE_ACCESS_KEY",),
         "token": ("AZURE_ACCESS_TOKEN",),
+        "sas_key": ("AZURE_STORAGE_SAS_TOKEN",),
     }
+    found: dict[str, Any] = {}
     for setting, variables in names.items():
         value = next((env[name] for name in variables if env.get(name)), "")
         if value:
-            config[setting] = value
-    anonymous = len(config) == 1
-    if anonymous:
-        config["skip_signature"] = True
-    return StoreSettings(config, {}, anonymous)
+            found[setting] = value
+    config |= found or {"skip_signature": True}
+    if found and env.get("AZURE_AUTHORITY_HOST"):
+        config["authority_host"] = env["AZURE_AUTHORITY_HOST"]
+    return StoreSettings(config, _client(endpoint, None), not found)
 
 
 def headers_for(env: Environment, host: str) -> dict[str, str]:
@@ -135,10 +143,12 @@ def verifies(env: Environment) -> bool:
     return not _is_false(_storage_config(env).get("verify_ssl", env.get("S3_VERIFY_SSL")))
 
 
-def concurrency(env: Environment) -> int:
-    text = env.get("S3_MAX_FILE_CONCURRENCY", "") or str(CONCURRENCY)
+def concurrency(env: Environment, kind: str = "s3") -> int:
+    """How many files of a store of that kind come at once. Raises StorageError."""
+    name = "AZURE_MAX_FILE_CONCURRENCY" if kind == "azure" else "S3_MAX_FILE_CONCURRENCY"
+    text = env.get(name, "") or str(CONCURRENCY)
     if not text.isdecimal() or not 1 <= int(text) <= CONCURRENCY_MAX:
-        raise StorageError(f"S3_MAX_FILE_CONCURRENCY is {text}: set 1 to {CONCURRENCY_MAX}")
+        raise StorageError(f"{name} is {text}: set 1 to {CONCURRENCY_MAX}")
     return int(text)
 
 

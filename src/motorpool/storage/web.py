@@ -53,8 +53,8 @@ class WebOrigin:
         headers = dict(self._headers)
         if offset:
             headers["range"] = f"bytes={offset}-"
-            if item.version and not item.version.startswith("W/"):
-                headers["if-range"] = item.version
+            if item.version.startswith('"') or item.version.endswith("GMT"):
+                headers["if-range"] = item.version  # a strong tag or a date; digests are neither
         try:
             with self.http.stream("GET", item.address, headers=headers) as response:
                 if offset and response.status_code == 416:
