@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -38,8 +38,8 @@ def bucket(s3_env: dict[str, str], request: pytest.FixtureRequest) -> Iterator[A
             self.name = name
             self.url = f"{s3_env['AWS_ENDPOINT_URL']}/{name}"
 
-        def put(self, path: str, content: bytes) -> None:
-            httpx.put(f"{self.url}/{path}", content=content).raise_for_status()
+        def put(self, path: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+            httpx.put(f"{self.url}/{path}", content=content, headers=headers).raise_for_status()
 
     httpx.put(f"{s3_env['AWS_ENDPOINT_URL']}/{name}").raise_for_status()
     yield Bucket()

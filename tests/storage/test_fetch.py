@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,9 @@ from motorpool.apiserver.certificates import ensure_certificates
 from motorpool.base.clock import now
 from motorpool.storage.errors import NothingFound, StorageError
 from motorpool.storage.fetch import fetch
-from motorpool.storage.transfer import Progress, digest_of
+from motorpool.storage.locations import parse
+from motorpool.storage.objects import ObjectOrigin
+from motorpool.storage.transfer import Progress, digest_of, download
 from tests.storage.servers import s3_server
 
 pytestmark = pytest.mark.slow
@@ -410,6 +413,13 @@ def test_gits_digest_is_gits(tmp_path):
 # S3
 
 
+def with_other_tags(uri, directory, env):
+    """As Amazon's S3 has them, where moto keeps to the MD5 whatever encrypts an object."""
+    origin = ObjectOrigin(parse(uri), env)
+    items = [replace(item, digest=("md5", "0" * 32)) for item in origin.items(lambda _: True)]
+    download(items, origin, directory, workers=1, progress=Progress())
+
+
 @pytest.mark.slow
 class TestS3:
     def test_everything_below_a_path_comes_with_its_relative_paths(self, bucket, s3_env, tmp_path):
@@ -431,6 +441,17 @@ class TestS3:
         before = (tmp_path / "a.bin").stat().st_ino
         get(f"s3://{bucket.name}/m", tmp_path, s3_env)
         assert (tmp_path / "a.bin").stat().st_ino == before
+
+    def test_the_tag_of_an_object_that_kms_encrypts_is_no_checksum(self, bucket, s3_env, tmp_path):
+        bucket.put("m/a.bin", MODEL, {"x-amz-server-side-encryption": "aws:kms"})
+        with_other_tags(f"s3://{bucket.name}/m", tmp_path, s3_env)
+        assert files_in(tmp_path) == {"a.bin": MODEL}
+
+    def test_the_tag_of_a_plain_object_is_one(self, bucket, s3_env, tmp_path):
+        bucket.put("m/a.bin", MODEL)
+        with pytest.raises(StorageError, match="altered or damaged on its way"):
+            with_other_tags(f"s3://{bucket.name}/m", tmp_path, s3_env)
+        assert files_in(tmp_path) == {}
 
     def test_a_storage_config_entry_is_enough(self, bucket, s3_env, tmp_path):
         bucket.put("m/a.bin", MODEL)

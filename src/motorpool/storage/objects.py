@@ -2,24 +2,29 @@
 
 A path is an object or everything below it as a directory: `models/res` is not the beginning of
 `models/resnet`. An object's e-tag is its version; where it is an MD5 (S3, one part, no KMS) it is
-also its checksum.
+also its checksum. That of an encrypted object looks the same and is none, and lists do not tell: so
+whoever finds another MD5 asks the object how it is kept.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from motorpool.storage import settings
 from motorpool.storage.errors import Interrupted, NothingFound, StorageError
 from motorpool.storage.locations import Location
 from motorpool.storage.transfer import FromStart, Item
+from motorpool.storage.web import verification
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, S3Store
 
 CHUNK = 4 << 20
 RETRIES = {"max_retries": 3}
+HEAD_TIMEOUT_S = 10.0
 TIMEOUTS = {"connect_timeout": "5s", "timeout": "1h"}
 _MD5 = re.compile(r"^[0-9a-f]{32}$")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -35,6 +40,7 @@ class ObjectOrigin:
         self._location = location
         self._settings = _settings_of(location, env)
         self._store = _store(location, self._settings)
+        self._env = env
 
     def items(self, chosen: Callable[[str], bool]) -> list[Item]:
         """Raises StorageError."""
@@ -96,7 +102,27 @@ class ObjectOrigin:
             version=tag,
             modified_s=meta["last_modified"].timestamp(),
             digest=("md5", bare) if is_md5 else None,
+            is_other=partial(self._is_encrypted, meta["path"]) if is_md5 else None,
         )
+
+    def _is_encrypted(self, path: str) -> bool:
+        """By a key of the user's or of KMS. obstore hides the header, but signs requests."""
+        import httpx
+        import obstore
+        from obstore.exceptions import BaseError
+
+        if self._settings.anonymous:
+            return False  # what strangers may read is not
+        try:
+            store = cast("S3Store", self._store)
+            url = obstore.sign(store, "HEAD", path, timedelta(minutes=1))
+            answer = httpx.head(url, verify=verification(self._env), timeout=HEAD_TIMEOUT_S)
+            answer.raise_for_status()
+        except (BaseError, httpx.HTTPError):
+            return False
+        kept = answer.headers.get("x-amz-server-side-encryption", "")
+        by_user = "x-amz-server-side-encryption-customer-algorithm" in answer.headers
+        return kept.startswith("aws:kms") or by_user
 
 
 def first_line(error: BaseException) -> str:

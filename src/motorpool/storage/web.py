@@ -36,7 +36,7 @@ class WebOrigin:
         self.http = httpx.Client(
             follow_redirects=True,
             max_redirects=REDIRECTS_MAX,
-            verify=_trust(env),
+            verify=verification(env),
             timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S),
             headers={"accept-encoding": "identity", "user-agent": "motorpool"},
         )
@@ -161,7 +161,7 @@ def _content_type(response: "httpx.Response") -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def _trust(env: Mapping[str, str]) -> ssl.SSLContext | bool:
+def verification(env: Mapping[str, str]) -> ssl.SSLContext | bool:
     if not settings.verifies(env):
         return False
     context = ssl.create_default_context()
