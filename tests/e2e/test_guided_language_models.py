@@ -1,7 +1,8 @@
 """The ModelCars guide's own manifests for vLLM, read from the guide, served by this machine.
 
 As they stand but for three things: a tiny ModelCar in place of the registry's, no GPU asked for,
-and requests that two cores and a few gigabytes can meet.
+and requests that two cores and a few gigabytes can meet. Those that ask for authentication answer
+who has a token and the right to use the model.
 """
 
 import openai
@@ -26,6 +27,7 @@ GUIDE = {
     "prod": (["08-servingruntime-inferenceservice-route"], "prod-llama", "/mnt/models"),
     "shared": (["10-servingruntime", "11-inferenceservice"], "granite-8b", "granite-8b"),
 }
+PROTECTED = {"advanced", "prod"}
 HELLO = [{"role": "user", "content": "Hello?"}]
 
 
@@ -71,7 +73,12 @@ def test_the_openai_client_is_answered_through_the_route(platform, namespace):
     asked = {"model": served, "messages": HELLO, "temperature": 0, "max_tokens": 8}
 
     route = eventually(lambda: admitted(platform, namespace, service))
-    with client_of(platform, route) as client:
+    token = "none"
+    if namespace in PROTECTED:
+        with client_of(platform, route) as stranger, pytest.raises(openai.AuthenticationError):
+            stranger.models.list()
+        token = token_of_caller(platform, namespace, service)
+    with client_of(platform, route, token=token) as client:
         # No second try: Ready means that the model answers.
         models = [each.id for each in client.models.list()]
         whole = client.chat.completions.create(**asked)
@@ -83,6 +90,17 @@ def test_the_openai_client_is_answered_through_the_route(platform, namespace):
     assert models == [served]
     assert whole.choices[0].message.content == text
     assert whole.usage.completion_tokens == 8
+
+
+def token_of_caller(platform, namespace, service):
+    """Of an account that may get the InferenceService."""
+    may = ("--verb=get", "--resource=inferenceservices.serving.kserve.io",
+           f"--resource-name={service}")  # fmt: skip
+    platform.kubectl("create", "-n", namespace, "serviceaccount", "caller")
+    platform.kubectl("create", "-n", namespace, "role", "caller", *may)
+    platform.kubectl("create", "-n", namespace, "rolebinding", "caller", "--role=caller",
+                     f"--serviceaccount={namespace}:caller")  # fmt: skip
+    return platform.kubectl("create", "-n", namespace, "token", "caller").strip()
 
 
 def admitted(platform, namespace, service):

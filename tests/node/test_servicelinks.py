@@ -1,7 +1,12 @@
 """The variables that lead containers to Services."""
 
+from types import SimpleNamespace
+
 from motorpool.api import core
+from motorpool.node.containers import Containers, links_file
 from motorpool.node.servicelinks import service_variables, variables_of
+from motorpool.node.supervisor import records
+from motorpool.node.volumes import make_pod_directories
 from tests.node.conftest import pod, shell, until
 
 ADDRESS = "127.128.66.1"
@@ -105,3 +110,14 @@ async def test_a_containers_own_variable_wins(platform):
     await platform.create(pod("web", shell(script, env=env)))
     await until(lambda: out.exists() and out.read_text().endswith("\n"))
     assert out.read_text() == "mine 80\n"
+
+
+def test_the_note_of_a_start_is_not_among_the_supervisors_records(tmp_path, capfd):
+    scene = SimpleNamespace(pod={}, pod_dir=tmp_path / "uid", container=SimpleNamespace(name="a"))
+    make_pod_directories(scene.pod_dir)
+
+    Containers(None, {}, {}, links=lambda _: {"X_SERVICE_HOST": "127.128.0.9"}).note_links(scene)
+
+    assert "127.128.0.9" in links_file(scene.pod_dir, "a").read_text()
+    assert records.load(tmp_path) == []
+    assert capfd.readouterr().err == ""

@@ -79,8 +79,8 @@ def last_message(pod_dir: Path, container: str) -> str:
 
 
 def links_file(pod_dir: Path, container: str) -> Path:
-    """The variables of Services that a container was started with."""
-    return pod_dir / "run" / f"{container}.links.json"
+    """The variables of Services that a container was started with. ``run`` is the supervisor's."""
+    return pod_dir / "links" / f"{container}.json"
 
 
 def _links_of(pod_dir: Path, container: str) -> dict[str, str]:
@@ -138,6 +138,7 @@ class Containers:
         if self._links is not None:
             content = json.dumps(self._links(scene.pod)).encode()
             path = links_file(scene.pod_dir, scene.container.name)
+            path.parent.mkdir(exist_ok=True)
             write_atomically(path, content, mode=0o600, sync=False)
 
     async def surroundings(self, scene: Scene) -> Surroundings:
