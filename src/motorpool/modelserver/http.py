@@ -5,7 +5,7 @@ wrong verb, 400 for an unknown address, 500 for an image that cannot be read.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol
 
@@ -110,17 +110,20 @@ class App:
         self._cors = [*self._cors, ("connection", "close")]
         self._json_headers = [("content-type", JSON_TYPE), *self._cors]
 
-    async def quiet(self) -> bool:
-        """Waits until nobody asks any more, but not for long; whether that is so.
+    async def quiet(
+        self, most_s: float = QUIET_MOST_S, is_awaited: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Waits until nobody asks any more and nobody *is_awaited*, *most_s* at the most.
 
         A connection that the server closes may just have been used for another request.
         """
-        for _ in range(round(QUIET_MOST_S / QUIET_S)):
+        for _ in range(round(most_s / QUIET_S)):
             before = self._asked, self._answered
+            came = is_awaited()
             await asyncio.sleep(QUIET_S)
-            if before == (self._asked, self._answered) and self._asked == self._answered:
-                return True
-        return False
+            busy = before != (self._asked, self._answered) or self._asked != self._answered
+            if not (busy or came or is_awaited()):
+                return
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         self._asked += 1

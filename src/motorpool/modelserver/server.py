@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -44,10 +45,24 @@ CONNECTIONS_MOST = 4096
 HEAD_PATIENCE_MS = 30_000  # for a request's first line and headers; idle connections end by it too
 # Kubernetes kills 30 s after SIGTERM; whoever is not done by then would be cut off anyway.
 DRAIN_TIMEOUT_S = 25.0
+LAST_ONES_S = 5.0  # for those who have connected to ask, once nobody else can
 
-# A packet filter of one instruction, "let nothing through"; of Linux, and elsewhere an OSError.
+# A packet filter of Linux; elsewhere an OSError. It drops what asks for a connection and lets all
+# else through, so that one whose handshake is under way is made: of the flags (byte 13 of the TCP
+# header), SYN without ACK.
 _SO_ATTACH_FILTER = 26
-_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
+_DROP_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte
+        (0x54, 0, 0, 0x12),  # and SYN | ACK
+        (0x15, 0, 1, 0x02),  # SYN alone?
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # keep
+    )
+)
+# Of a socket that listens, what `tcp_info` calls unacknowledged is who waits to be let in.
+_TCP_INFO_BYTES, _UNACKED_AT = 104, 24
 
 
 class CannotListen(Exception):
@@ -118,11 +133,11 @@ def _start_rest(settings: Settings, app: App) -> Drain:
 
     async def drain() -> None:
         app.ask_to_leave()
-        if not await app.quiet():
-            # Who has connected by now is answered; who comes later finds nobody.
-            for listener in listeners:
-                listener.refuse()
-            await app.quiet()
+        await app.quiet()
+        # Who has connected by now is answered; who comes later finds nobody.
+        for listener in listeners:
+            listener.refuse()
+        await app.quiet(LAST_ONES_S, lambda: any(each.waiting() for each in listeners))
         for listener in listeners:
             listener.stop()
         await _drained(serving)
@@ -171,9 +186,17 @@ class _Listener(Granian):  # type: ignore[misc]
         A socket that is closed instead hangs up on all who wait in its backlog.
         """
         with contextlib.suppress(OSError):
-            program = ctypes.create_string_buffer(_DROP_ALL)
-            asked = struct.pack("HP", 1, ctypes.addressof(program))
+            program = ctypes.create_string_buffer(_DROP_SYN)
+            asked = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(program))
             self._door.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, asked)
+
+    def waiting(self) -> int:
+        """How many have connected and are not let in yet."""
+        try:
+            found = self._door.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            return 0
+        return int.from_bytes(found[_UNACKED_AT : _UNACKED_AT + 4], sys.byteorder)
 
     def stop(self) -> None:
         self._door.close()
